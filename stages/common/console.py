@@ -1,0 +1,86 @@
+"""What a person at the terminal sees of a stage: its errors and its progress."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LOG_LINES = 15.0
+
+
+class UserError(Exception):
+    """Something that the user can mend; its text says what is wrong, where, and what to do."""
+
+
+def run_stage(name: str, stage: Callable[[], None]) -> None:
+    """Run ``stage`` as the main program of a process.
+
+    A :class:`UserError`, a failure of the file system (full disk, read-only folder) or Ctrl-C ends the process
+    with one short message on standard error and a non-zero code; any other exception is a bug and keeps its
+    traceback.
+    """
+    try:
+        stage()
+    except UserError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted; nothing was left half-written", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in _FILE_SYSTEM_ERRORS:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        print(f"{name}: {os.strerror(error.errno)}{where}; make room or allow writing, then run again", file=sys.stderr)
+        sys.exit(1)
+
+
+_FILE_SYSTEM_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+
+
+class Progress:
+    """How far a piece of work is: a bar on a terminal, a line every 15 seconds in a log."""
+
+    def __init__(self, title: str, total: int | None, unit: str) -> None:
+        self._title, self._total, self._unit = title, total, unit
+        self._done, self._note = 0, ""
+        self._last_line = time.monotonic()
+        on_terminal = sys.stderr.isatty()
+        # A bar appears after a second only: what is quicker needs none.
+        self._bar = (
+            tqdm(desc=title, total=total, unit=unit, unit_scale=True, dynamic_ncols=True, delay=1, leave=False)
+            if on_terminal
+            else None
+        )
+
+    def advance(self, count: int, note: str = "") -> None:
+        """Count ``count`` more units as done; ``note`` is shown behind the count."""
+        self._done, self._note = self._done + count, note
+        if self._bar is not None:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(count)
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LOG_LINES:
+            self._last_line = time.monotonic()
+            of_total = f" of {self._total:,}" if self._total else ""
+            print(f"{self._title}: {self._done:,}{of_total} {self._unit} {note}".rstrip(), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+@contextmanager
+def progress(title: str, total: int | None, unit: str) -> Iterator[Progress]:
+    """A :class:`Progress` over ``total`` units (None where the total is not known), closed at the end."""
+    shown = Progress(title, total, unit)
+    try:
+        yield shown
+    finally:
+        shown.close()

@@ -1,0 +1,102 @@
+"""Files that appear whole or not at all, and whose bytes depend on their content alone.
+
+Each write goes to ``.NAME.part`` beside its target and is renamed when it is complete and on disk. The name of the
+part is fixed, so what a killed process left behind is overwritten by the next run and never piles up.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DECIMALS = 6  # of every float in a tracked file: more than a difference worth reading, fewer than a line can hold
+PICTURE_DPI = 100  # dots per inch: a figure of 12.8 inches fills a window of 1280 pixels
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """A path to write to, which becomes ``path`` when the block ends well and is removed when it does not."""
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield part
+        with open(part, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """An empty folder to fill, which replaces ``path`` when the block ends well and is removed when it does not."""
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path)
+        os.rename(part, path)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write ``text`` as UTF-8 with the line ends it has."""
+    with atomic_file(path) as part:
+        part.write_bytes(text.encode())
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, its floats rounded to six decimals, its keys in the order given.
+
+    Raises:
+        ValueError: a float is NaN or infinite, which JSON has no word for.
+    """
+    write_text(path, json.dumps(_rounded(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_json_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write ``rows`` as a JSON list with one row a line: data for plots, which keeps its numbers and diffs well."""
+    lines = [json.dumps(_rounded(row), allow_nan=False, ensure_ascii=False) for row in rows]
+    write_text(path, "[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table of comma-separated values, its floats rounded to six decimals."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([_rounded(value) for value in row] for row in rows)
+    write_text(path, text.getvalue())
+
+
+def write_figure(path: str | Path, figure: Figure) -> None:
+    """Write ``figure`` as PNG without the metadata that names matplotlib's version."""
+    with atomic_file(path) as part:
+        figure.savefig(part, format="png", dpi=PICTURE_DPI, metadata={"Software": None})
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(float(value), DECIMALS)
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(inner) for inner in value]
+    return value

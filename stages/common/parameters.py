@@ -1,0 +1,173 @@
+"""``params.yaml`` as frozen, typed values.
+
+Every stage loads the whole file, so a mistake anywhere in it is reported before any work starts. An unknown, missing,
+duplicate or mistyped key is an error that names ``section.key``, the value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from stages.common.console import UserError
+
+PATH = Path("params.yaml")
+MAX_BYTES = 100_000  # fifty times the default file; a larger one is no parameter file
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+# Wide enough for any network that fits in memory; a slip of the hand (a width of 10^9) is caught here instead of there.
+Width = Annotated[int, Field(ge=1, le=65_536)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Dataset(Section):
+    """Which folders make up each split, and what must hold of them."""
+
+    root: Annotated[str, Field(min_length=1)]
+    train: Annotated[tuple[str, ...], Field(min_length=1)]
+    validation: Annotated[tuple[str, ...], Field(min_length=1)]
+    test: Annotated[tuple[str, ...], Field(min_length=1)]
+    image_size: Annotated[int, Field(ge=8, le=1024)]
+    classes: Annotated[int, Field(ge=2)] | None
+    images_per_folder: PositiveInt | None
+
+    @property
+    def splits(self) -> dict[str, tuple[str, ...]]:
+        """The folder names of each split, in the order train, validation, test."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+class Model(Section):
+    """The network: blocks of convolutions and pooling, then dense layers."""
+
+    filters: Annotated[tuple[Width, ...], Field(min_length=1, max_length=16)]
+    convolutions: Annotated[int, Field(ge=1, le=16)]
+    kernel_size: Annotated[int, Field(ge=1, le=64)]
+    padding: Literal["same", "valid"]
+    pool_size: Annotated[int, Field(ge=1, le=64)]
+    batch_normalization: bool
+    dense: Annotated[tuple[Width, ...], Field(max_length=16)]
+    dropout: Fraction
+
+
+class LearningRateDrop(Section):
+    factor: Annotated[float, Field(gt=0, lt=1)]
+    patience: PositiveInt
+    min_delta: Annotated[float, Field(ge=0)]
+
+
+class EarlyStopping(Section):
+    patience: PositiveInt
+    min_delta: Annotated[float, Field(ge=0)]
+
+
+class Train(Section):
+    """The recipe: order of the examples, optimizer, and when to slow down and stop."""
+
+    epochs: Annotated[int, Field(ge=1, le=100_000)]
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
+    shuffle: Literal["windowed", "full"]
+    optimizer: Literal["sgd", "rmsprop", "adam"]
+    learning_rate: Annotated[float, Field(gt=0, le=1000)]
+    momentum: Fraction
+    monitor: Literal["val_loss", "val_accuracy"]
+    learning_rate_drop: LearningRateDrop
+    early_stopping: EarlyStopping
+
+
+class Parameters(Section):
+    """The whole of ``params.yaml``."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    dataset: Dataset
+    model: Model
+    train: Train
+
+
+def load(path: Path = PATH) -> Parameters:
+    """Read and check the parameters.
+
+    Raises:
+        UserError: the file is missing, is not plain YAML, or a key or value in it is not allowed; the message has a
+            line for each mistake.
+    """
+    try:
+        # One byte more than allowed, so that a file of any size is refused without being read whole.
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise UserError(f"{path} not found; run from the project's folder") from None
+    if len(content) > MAX_BYTES:
+        raise UserError(f"{path} has more than {MAX_BYTES:,} bytes; it is no parameter file")
+    try:
+        values = yaml.load(content, _Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{path}{line}: {error.problem}") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UserError(f"{path} is not plain YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds no sections")
+    try:
+        return Parameters.model_validate(_lists_as_tuples(values))
+    except ValidationError as error:
+        raise UserError("\n".join(f"{path}: {_in_words(detail)}" for detail in error.errors())) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's floats (``1e-3``), no duplicate keys, and no anchors: a few lines could stand for gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise yaml.MarkedYAMLError(problem="anchors and aliases are not allowed", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} is not a name", problem_mark=key_node.start_mark)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} is given twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def _lists_as_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lists_as_tuples(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return tuple(_lists_as_tuples(inner) for inner in value)
+    return value
+
+
+def _in_words(detail: ErrorDetails) -> str:
+    """One mistake as ``section.key: value is not allowed; what is``."""
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
+    if detail["type"] == "extra_forbidden":
+        return f"{key}: unknown key; remove it or correct its name"
+    if detail["type"] == "missing":
+        return f"{key}: missing; every key must be given"
+    allowed = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("valid tuple", "list")
+    value = repr(detail["input"])
+    shown = value if len(value) <= 60 else value[:57] + "..."
+    return f"{key}: {shown} is not allowed; {allowed}"

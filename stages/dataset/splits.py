@@ -1,0 +1,87 @@
+"""A verified split on disk: the only form in which images reach training and evaluation.
+
+A split is a folder of three files:
+
+- ``images.npy``: uint8, shape (n, size, size, 3), RGB, values 0 to 255
+- ``labels.npy``: int32, shape (n,), the index of each image's class
+- ``index.json``: the class names, how many images each source folder gave, and each image's name, all in the order
+  of the arrays
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.common.console import UserError
+from stages.common.files import write_json
+
+
+@dataclass(frozen=True)
+class Split:
+    """One verified split.
+
+    Attributes:
+        images: uint8, shape (n, size, size, 3), RGB; a read-only memory map.
+        labels: int32, shape (n,), indices into ``classes``.
+        classes: names of the classes, sorted.
+        folder_sizes: number of images that came from each source folder, in the order of the arrays; sums to n.
+        names: ``folder/class/file`` of each image, length n.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    classes: tuple[str, ...]
+    folder_sizes: tuple[int, ...]
+    names: tuple[str, ...]
+
+
+def allocate_images(folder: Path, count: int, image_size: int) -> None:
+    """Create ``images.npy`` for ``count`` images as zeros, to be filled through :func:`open_images`."""
+    shape = (count, image_size, image_size, 3)
+    np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape).flush()
+
+
+def open_images(folder: Path) -> NDArray[np.uint8]:
+    """The images of an allocated split as a writable memory map; several processes may fill separate rows."""
+    return np.load(folder / "images.npy", mmap_mode="r+")
+
+
+def complete(
+    folder: Path,
+    labels: NDArray[np.int32],
+    classes: Sequence[str],
+    folder_sizes: Sequence[int],
+    names: Sequence[str],
+) -> None:
+    """Write what goes with the images, in their order; see :class:`Split` for the meaning of each."""
+    np.save(folder / "labels.npy", labels.astype(np.int32))
+    index = {"classes": list(classes), "folder_sizes": list(folder_sizes), "names": list(names)}
+    write_json(folder / "index.json", index)
+
+
+def load(folder: str | Path) -> Split:
+    """Open a split; its images stay on disk until they are read.
+
+    Raises:
+        UserError: the folder holds no complete split.
+    """
+    folder = Path(folder)
+    try:
+        images = np.load(folder / "images.npy", mmap_mode="r")
+        labels = np.load(folder / "labels.npy")
+        index = json.loads((folder / "index.json").read_text())
+    except (FileNotFoundError, ValueError) as error:
+        raise UserError(f"{folder} holds no verified split ({error}); run `dvc repro verify`") from error
+    return Split(
+        images=images,
+        labels=labels,
+        classes=tuple(index["classes"]),
+        folder_sizes=tuple(index["folder_sizes"]),
+        names=tuple(index["names"]),
+    )
