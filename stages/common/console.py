@@ -49,7 +49,7 @@ class Progress:
 
     def __init__(self, title: str, total: int | None, unit: str) -> None:
         self._title, self._total, self._unit = title, total, unit
-        self._done, self._note = 0, ""
+        self._done = 0
         self._last_line = time.monotonic()
         on_terminal = sys.stderr.isatty()
         # A bar appears after a second only: what is quicker needs none.
@@ -59,17 +59,21 @@ class Progress:
             else None
         )
 
-    def advance(self, count: int, note: str = "") -> None:
-        """Count ``count`` more units as done; ``note`` is shown behind the count."""
-        self._done, self._note = self._done + count, note
+    def advance(self, count: int) -> None:
+        """Count ``count`` more units as done."""
+        self._done += count
         if self._bar is not None:
-            if note:
-                self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(count)
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LOG_LINES:
             self._last_line = time.monotonic()
             of_total = f" of {self._total:,}" if self._total else ""
-            print(f"{self._title}: {self._done:,}{of_total} {self._unit} {note}".rstrip(), file=sys.stderr, flush=True)
+            print(f"{self._title}: {self._done:,}{of_total} {self._unit}", file=sys.stderr, flush=True)
+
+    def say(self, line: str) -> None:
+        """Print ``line`` above the bar; in a log it stands for a line of progress."""
+        self._last_line = time.monotonic()
+        tqdm.write(f"{self._title}: {line}")
+        sys.stdout.flush()
 
     def close(self) -> None:
         if self._bar is not None:

@@ -49,7 +49,8 @@ def allocate_images(folder: Path, count: int, image_size: int) -> None:
 
 def open_images(folder: Path) -> NDArray[np.uint8]:
     """The images of an allocated split as a writable memory map; several processes may fill separate rows."""
-    return np.load(folder / "images.npy", mmap_mode="r+")
+    images: NDArray[np.uint8] = np.load(folder / "images.npy", mmap_mode="r+")
+    return images
 
 
 def complete(

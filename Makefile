@@ -1,0 +1,38 @@
+# Targets for people; each makes what it needs first. PYTHON names the interpreter that .venv is made from.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+.PHONY: repro
+repro: .venv/installed ## Run the whole pipeline: fetch, verify, train, validate, report
+	dvc repro
+
+.PHONY: test
+test: .venv/installed ## Lint, check the types and run the tests
+	ruff check
+	ruff format --check
+	mypy
+	pytest
+
+.PHONY: lock
+lock: .venv/installed ## Resolve pyproject.toml into requirements.lock anew
+	pip install --quiet uv
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.10 --generate-hashes --upgrade \
+		--no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
+
+.PHONY: clean
+clean: ## Remove .venv and what tests and tools leave; data, models and DVC's cache stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+
+# Installed again when the lock changes; the marker is written last, so a broken installation is begun anew.
+.venv/installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "$$($(PYTHON) --version) does not serve; set PYTHON to a Python 3.10 to 3.13, say: make PYTHON=python3.12 repro"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@touch $@

@@ -1,0 +1,48 @@
+"""TensorFlow and Keras, set up before anything uses them; every other module takes them from here."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+
+@contextmanager
+def _without_start_up_notes() -> Iterator[None]:
+    """Keep TensorFlow's notes on processors and missing GPU libraries from between the lines of a stage.
+
+    ``TF_CPP_MIN_LOG_LEVEL``, which the notebook sets for this, no longer reaches the notes that are written while the
+    library is loaded (tensorflow#100442), so standard error is set aside meanwhile. Who sets the variable
+    sees them all; and so does who sees the import fail.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    sys.stderr.flush()
+    standard_error = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            notes.seek(0)
+            os.write(standard_error, notes.read())
+            raise
+        finally:
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
+
+
+with _without_start_up_notes():
+    import keras
+    import tensorflow as tf
+
+# The same seed then gives the same weights, on one machine with one version. It costs no time that could be measured.
+tf.config.experimental.enable_op_determinism()
+
+__all__ = ["keras", "tf"]

@@ -1,0 +1,84 @@
+"""The trained model as a file, and its predictions."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.common.console import UserError, progress
+from stages.common.files import atomic_file
+from stages.model.backend import keras
+
+PREDICTION_BATCH = 500  # images; larger ones leave the processor's cache and are slower
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
+
+
+def save_model(path: str | Path, model: keras.Model) -> None:
+    """Write ``model`` as a ``.keras`` file whose bytes depend on the model alone.
+
+    Keras writes the date into ``metadata.json`` and into the zip's entries, and addresses in memory into
+    ``config.json``; without them equal models give equal bytes.
+    """
+    with atomic_file(path) as part:
+        dated = part.with_suffix(".keras")  # the only ending that Keras's new format takes
+        try:
+            model.save(dated)
+            with zipfile.ZipFile(dated) as source, zipfile.ZipFile(part, "w") as target:
+                for name in sorted(source.namelist()):
+                    content = source.read(name)
+                    if name.endswith(".json"):
+                        content = json.dumps(_reproducible(json.loads(content), {})).encode()
+                    target.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content)
+        finally:
+            dated.unlink(missing_ok=True)
+
+
+def _reproducible(value: Any, numbers: dict[int, int]) -> Any:
+    """``value`` without ``date_saved``, and with each ``shared_object_id`` (an address) numbered as it first appears."""
+    if isinstance(value, list):
+        return [_reproducible(inner, numbers) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: numbers.setdefault(inner, len(numbers) + 1) if key == "shared_object_id" else _reproducible(inner, numbers)
+        for key, inner in value.items()
+        if key != "date_saved"
+    }
+
+
+def load_model(path: str | Path) -> keras.Model:
+    """Open a model that :func:`save_model` wrote.
+
+    Raises:
+        UserError: there is no such file, it is damaged, or it holds what could run code (a ``Lambda``).
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path} not found; run `dvc repro train`")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises a dozen types for a file that is no model of its own
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{path} can't be opened as this pipeline's model ({reason}); run `dvc repro train`") from error
+
+
+def predict_probabilities(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The model's class probabilities.
+
+    Args:
+        images: uint8, shape (n, size, size, 3), RGB; may be a memory map.
+
+    Returns:
+        float32, shape (n, classes); each row sums to 1.
+    """
+    probabilities = np.empty((len(images), model.output_shape[-1]), np.float32)
+    with progress("predict", len(images), "images") as shown:
+        for first in range(0, len(images), PREDICTION_BATCH):
+            batch = np.asarray(images[first : first + PREDICTION_BATCH], np.float32)
+            probabilities[first : first + len(batch)] = model.predict_on_batch(batch)
+            shown.advance(len(batch))
+    return probabilities

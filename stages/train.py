@@ -1,0 +1,49 @@
+"""train: fits the network to the training split and keeps its best epoch.
+
+Reads the verified splits ``train`` and ``validation`` (which chooses the best epoch, the drops of the learning rate and
+the end), and the parameters ``seed``, ``model`` and ``train``. Writes the model, the history by epoch as a table, and
+what the training came to. The test split is out of its reach.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import astuple, fields
+
+from stages.common import parameters
+from stages.common.console import progress, run_stage
+from stages.common.files import write_csv, write_json
+from stages.dataset import splits
+from stages.model import network
+from stages.model.backend import keras
+from stages.model.fitting import Epoch, fit
+from stages.model.saved import save_model
+
+
+def train() -> None:
+    settings = parameters.load()
+    training = splits.load("data/verified/train")
+    validation = splits.load("data/verified/validation")
+
+    keras.utils.set_random_seed(settings.seed)
+    model = network.build(settings.model, training.images.shape[1], len(training.classes))
+    print(f"train: {model.count_params():,} parameters, {len(training.images):,} images", flush=True)
+    with progress("train", settings.train.epochs * len(training.images), "images") as shown:
+        result = fit(model, training, validation, settings.train, settings.seed, shown)
+
+    save_model("models/model.keras", model)
+    write_csv("metrics/history.csv", [field.name for field in fields(Epoch)], map(astuple, result.history))
+    write_json(
+        "metrics/train.json",
+        {
+            "epochs": len(result.history),
+            "best_epoch": result.best_epoch,
+            "learning_rate_drops": result.drops,
+            "stopped_early": result.stopped_early,
+            "parameters": sum(math.prod(weights.shape) for weights in model.trainable_weights),
+        },
+    )
+
+
+if __name__ == "__main__":
+    run_stage("train", train)

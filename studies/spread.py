@@ -1,0 +1,125 @@
+"""How far the test accuracy spreads over seeds, and what moves it: order of data, monitored quantity, version.
+
+    python -m studies.spread ARM FIRST LAST     trains once for each seed FIRST to LAST and appends to spread.csv
+    python -m studies.spread                    prints the table of all runs in spread.csv
+
+A run trains on the verified splits with the defaults of params.yaml, changed as ARMS says, and is then tested once.
+Nothing is chosen by its result. The same files run under another TensorFlow (2.15 is what the notebook used): call
+this module with that environment's interpreter. On a machine of n cores, n processes with
+``TF_NUM_INTRAOP_THREADS=1`` do more runs an hour than one process on all cores.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.common import parameters
+from stages.common.console import UserError, progress, run_stage
+from stages.common.parameters import Train
+
+RUNS = Path(__file__).with_name("spread.csv")
+COLUMNS = [
+    "arm", "tensorflow", "keras", "seed", "epochs", "best_epoch", "first_drop",
+    "val_loss", "val_accuracy", "test_loss", "test_accuracy",
+]  # fmt: skip
+NOTEBOOK_TEST_ACCURACY = 0.7229
+
+ARMS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "full_shuffle": {"shuffle": "full"},
+    "monitor_accuracy": {"monitor": "val_accuracy"},
+    "drop_at_any_improvement": {"learning_rate_drop": {"min_delta": 0.0}},
+    "drop_unless_0.01": {"learning_rate_drop": {"min_delta": 0.01}},
+}
+
+
+def spread() -> None:
+    if len(sys.argv) == 1:
+        print(table(_read()))
+        return
+    arm, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    if arm not in ARMS:
+        raise UserError(f"{arm} is no arm; choose one of {', '.join(ARMS)}")
+    for seed in range(first, last + 1):
+        _append(_run(arm, seed))
+
+
+def recipe_of(arm: str, defaults: Train) -> Train:
+    """The default recipe with what ``arm`` changes in it, checked like params.yaml itself."""
+    values = defaults.model_dump()
+    for key, change in ARMS[arm].items():
+        values[key] = values[key] | change if isinstance(change, dict) else change
+    return Train.model_validate(values)
+
+
+def _run(arm: str, seed: int) -> dict[str, Any]:
+    # Imported here, so that the table is printed without waiting for TensorFlow.
+    from stages.dataset import splits
+    from stages.model import network
+    from stages.model.backend import keras, tf
+    from stages.model.fitting import evaluation, fit
+
+    settings = parameters.load()
+    train, validation, test = (splits.load(f"data/verified/{name}") for name in ("train", "validation", "test"))
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    model = network.build(settings.model, train.images.shape[1], len(train.classes))
+    with progress(f"{arm}, seed {seed}", None, "batches") as shown:
+        result = fit(model, train, validation, recipe_of(arm, settings.train), seed, shown)
+    test_loss, test_accuracy = evaluation(model, test)()
+    best = result.history[result.best_epoch - 1]
+    return {
+        "arm": arm, "tensorflow": tf.__version__, "keras": keras.__version__, "seed": seed,
+        "epochs": len(result.history), "best_epoch": result.best_epoch,
+        "first_drop": result.drops[0] if result.drops else "",
+        "val_loss": round(best.val_loss, 4), "val_accuracy": round(best.val_accuracy, 4),
+        "test_loss": round(test_loss, 4), "test_accuracy": round(test_accuracy, 4),
+    }  # fmt: skip
+
+
+def table(runs: list[dict[str, str]]) -> str:
+    """Markdown: mean and standard deviation of the test accuracy by arm and version, and where 72.29 % lies."""
+    groups: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    for run in runs:
+        groups[run["arm"], run["tensorflow"]].append(run)
+    lines = [
+        "| arm | TensorFlow | runs | test accuracy, mean ± sd | range | best epoch after the first drop | "
+        "runs at or above 72.29 % | 72.29 % lies at |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for (arm, version), group in groups.items():
+        accuracy = np.array([float(run["test_accuracy"]) for run in group])
+        deviation = accuracy.std(ddof=1) if len(accuracy) > 1 else np.nan
+        after = sum(run["first_drop"] != "" and int(run["best_epoch"]) > int(run["first_drop"]) for run in group)
+        lines.append(
+            f"| {arm} | {version} | {len(group)} | {accuracy.mean():.2%} ± {deviation:.2%} | "
+            f"{accuracy.min():.2%} to {accuracy.max():.2%} | {after} of {len(group)} | "
+            f"{(accuracy >= NOTEBOOK_TEST_ACCURACY).sum()} | "
+            f"mean {(NOTEBOOK_TEST_ACCURACY - accuracy.mean()) / deviation:+.1f} sd |"
+        )
+    return "\n".join(lines)
+
+
+def _read() -> list[dict[str, str]]:
+    with RUNS.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _append(run: dict[str, Any]) -> None:
+    is_new = not RUNS.exists()
+    with RUNS.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        writer.writerow(run)
+    print(run, flush=True)
+
+
+if __name__ == "__main__":
+    run_stage("spread", spread)
