@@ -1,0 +1,156 @@
+"""The parameter file: what is accepted, and the words for what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.common import parameters
+from stages.common.console import UserError
+
+DEFAULTS = Path(parameters.PATH).read_text()
+
+
+def message(path: Path, text: str) -> str:
+    """The error that a parameter file of this text gives."""
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        parameters.load(path)
+    return str(caught.value).replace(str(path), "params.yaml")
+
+
+def test_the_defaults_are_the_notebooks_recipe() -> None:
+    defaults = parameters.load()
+    assert defaults.model.filters == (16, 32, 64)
+    assert defaults.model.dense == (128,)
+    assert defaults.dataset.splits == {
+        "train": ("train1", "train3", "train4", "train5"),
+        "validation": ("train2",),
+        "test": ("test",),
+    }
+    assert (defaults.train.epochs, defaults.train.batch_size, defaults.train.optimizer) == (30, 64, "sgd")
+    assert (defaults.train.learning_rate, defaults.train.momentum, defaults.train.monitor) == (0.01, 0.9, "val_loss")
+    assert (defaults.train.learning_rate_drop.factor, defaults.train.learning_rate_drop.patience) == (0.1, 3)
+    assert defaults.train.early_stopping.patience == 6
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("epochs: 30", "epochs: 3.5", "train.epochs: 3.5 is not allowed; should be a valid integer"),
+        ("epochs: 30", "epochs: '30'", "train.epochs: '30' is not allowed; should be a valid integer"),
+        ("seed: 1", "seed: true", "seed: True is not allowed; should be a valid integer"),
+        ("seed: 1", "seed: -1", "seed: -1 is not allowed; should be greater than or equal to 0"),
+        ("seed: 1", "seed: 1\nsede: 1", "sede: unknown key; remove it or correct its name"),
+        ("  pool_size: 2\n", "", "model.pool_size: missing; every key must be given"),
+        (
+            "filters: [16, 32, 64]",
+            "filters: [16, 0, 64]",
+            "model.filters[1]: 0 is not allowed; should be greater than or equal to 1",
+        ),
+        ("dense: [128]", "dense: 128", "model.dense: 128 is not allowed; should be a list"),
+        ("padding: same", "padding: full", "model.padding: 'full' is not allowed; should be 'same' or 'valid'"),
+        ("momentum: 0.9", "momentum: .nan", "train.momentum: nan is not allowed; should be a finite number"),
+        ("rate: 0.01", "rate: .inf", "train.learning_rate: inf is not allowed; should be a finite number"),
+        ("factor: 0.1", "factor: 2", "train.learning_rate_drop.factor: 2 is not allowed; should be less than 1"),
+    ],
+)  # fmt: skip
+def test_a_mistake_names_its_key_its_value_and_what_is_allowed(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    assert old in DEFAULTS
+    told = message(tmp_path / "params.yaml", DEFAULTS.replace(old, new, 1))
+    assert told.startswith(f"params.yaml: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("model:", "model: &all", "anchors and aliases are not allowed"),
+        ("pool_size: 2", "pool_size: @2", "found character '@' that cannot start any token"),
+    ],
+)
+def test_what_is_not_plain_yaml_is_an_error_with_its_line(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    line = DEFAULTS[: DEFAULTS.index(old)].count("\n") + 1
+    assert message(tmp_path / "params.yaml", DEFAULTS.replace(old, new, 1)) == f"params.yaml, line {line}: {expected}"
+
+
+def test_a_key_given_twice_is_an_error_with_its_line(tmp_path: Path) -> None:
+    twice = DEFAULTS.replace("  momentum: 0.9", "  momentum: 0.8\n  momentum: 0.9")
+    line = next(number for number, text in enumerate(twice.splitlines(), 1) if "momentum: 0.9" in text)
+    assert message(tmp_path / "params.yaml", twice) == f"params.yaml, line {line}: key 'momentum' is given twice"
+
+
+def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+    wrong = DEFAULTS.replace("epochs: 30", "epochs: 0").replace("dropout: 0.0", "dropout: 1.0")
+    told = message(tmp_path / "params.yaml", wrong).splitlines()
+    assert [line.split(":")[1].strip() for line in told] == ["model.dropout", "train.epochs"]
+
+
+def test_a_tag_runs_nothing(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    told = message(tmp_path / "params.yaml", f"seed: !!python/object/apply:os.mkdir ['{ran}']\n")
+    assert "could not determine a constructor for the tag" in told
+    assert not ran.exists()
+
+
+def test_a_folder_in_two_splits_is_an_error(tmp_path: Path) -> None:
+    told = message(tmp_path / "params.yaml", DEFAULTS.replace("test: [test]", "test: [train1]"))
+    assert "train1" in told
+    assert "more than one split" in told
+
+
+def test_numbers_of_yaml_1_2_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(DEFAULTS.replace("learning_rate: 0.01", "learning_rate: 1e-3"))
+    assert parameters.load(path).train.learning_rate == 0.001
+
+
+def test_a_file_of_ten_megabytes_is_refused_unread(tmp_path: Path) -> None:
+    assert "no parameter file" in message(tmp_path / "params.yaml", "a: " + "x" * 10_000_000)
+
+
+def test_deep_nesting_is_refused(tmp_path: Path) -> None:
+    assert message(tmp_path / "params.yaml", "a: " + "[" * 40_000).startswith("params.yaml")
+
+
+def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not found; run from the project's folder"):
+        parameters.load(tmp_path / "params.yaml")
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_are_parameters_or_a_user_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError):
+        parameters.load(path)
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+)
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_any_value_of_any_key_is_accepted_or_a_user_error(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = yaml.safe_load(DEFAULTS)
+    section = content[data.draw(st.sampled_from([key for key, value in content.items() if isinstance(value, dict)]))]
+    section[data.draw(st.sampled_from(list(section)))] = data.draw(values)
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+    told = ""
+    try:
+        parameters.load(path)
+    except UserError as error:
+        told = str(error)
+    assert all(line.startswith(f"{path}: ") for line in told.splitlines())
