@@ -1,0 +1,169 @@
+"""Scores, compared with scikit-learn and with cases counted by hand."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn import metrics
+
+from stages.common.console import UserError
+from stages.evaluation import scores
+
+
+def random_case(seed: int, count: int, classes: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Labels and probabilities that are right more often than not; rounded, so that many are equal."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, count).astype(np.int32)
+    weights = random.random((count, classes)) + np.eye(classes)[labels] * random.random((count, 1))
+    probabilities = np.round(weights / weights.sum(axis=1, keepdims=True), 2) + 0.01
+    return labels, (probabilities / probabilities.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def names(count: int) -> list[str]:
+    return [f"class {index}" for index in range(count)]
+
+
+def test_a_case_counted_by_hand() -> None:
+    labels = np.array([0, 0, 1, 1], np.int32)
+    probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]], np.float32)
+    result = scores.evaluate(labels, probabilities, ["cat", "dog"])
+    assert result.confusion.tolist() == [[1, 1], [0, 2]]
+    assert result.predictions.tolist() == [0, 1, 1, 1]
+    assert result.accuracy == 0.75
+    cat, dog = result.classes
+    assert (cat.precision, cat.recall, cat.support) == (1.0, 0.5, 2)
+    assert (dog.precision, dog.recall, dog.support) == (2 / 3, 1.0, 2)
+    assert cat.auc == dog.auc == 1.0
+    assert result.loss == pytest.approx(-np.log([0.9, 0.4, 0.7, 0.8]).mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+@pytest.mark.parametrize("seed", range(5))
+def test_every_score_equals_that_of_scikit_learn(seed: int, classes: int) -> None:
+    labels, probabilities = random_case(seed, 300, classes)
+    predicted = probabilities.argmax(axis=1)
+    result = scores.evaluate(labels, probabilities, names(classes))
+    assert result.accuracy == pytest.approx(metrics.accuracy_score(labels, predicted))
+    assert result.loss == pytest.approx(metrics.log_loss(labels, probabilities, labels=range(classes)), rel=1e-5)
+    for average in ("macro", "weighted"):
+        for name, function in (
+            ("precision", metrics.precision_score),
+            ("recall", metrics.recall_score),
+            ("f1", metrics.f1_score),
+        ):
+            value = getattr(result, f"{name}_{average}")
+            assert value == pytest.approx(function(labels, predicted, average=average)), (name, average)
+    table = metrics.classification_report(labels, predicted, target_names=names(classes), output_dict=True)
+    for each in result.classes:
+        row = table[each.name]
+        assert (each.precision, each.recall, each.f1, each.support) == pytest.approx(
+            (row["precision"], row["recall"], row["f1-score"], row["support"])
+        )
+    areas = [metrics.roc_auc_score(labels == index, probabilities[:, index]) for index in range(classes)]
+    assert [each.auc for each in result.classes] == pytest.approx(areas)
+    assert result.auc_macro == pytest.approx(np.mean(areas))
+    np.testing.assert_array_equal(result.confusion, metrics.confusion_matrix(labels, predicted))
+
+
+def test_macro_auc_is_that_of_scikit_learn_one_against_the_rest() -> None:
+    labels, probabilities = random_case(1, 300, 4)
+    expected = metrics.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
+    assert scores.evaluate(labels, probabilities, names(4)).auc_macro == pytest.approx(expected, abs=1e-9)
+
+
+def test_constant_scores_have_the_auc_of_chance() -> None:
+    labels = np.array([0, 1, 2, 2], np.int32)
+    result = scores.evaluate(labels, np.full((4, 3), 1 / 3, np.float32), names(3))
+    assert [each.auc for each in result.classes] == [0.5, 0.5, 0.5]
+    assert result.predictions.tolist() == [0, 0, 0, 0]
+    assert result.loss == pytest.approx(np.log(3), rel=1e-6)
+
+
+def test_a_class_that_is_never_predicted_has_precision_0_and_no_warning_leaks() -> None:
+    labels = np.array([0, 1], np.int32)
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2]], np.float32)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = scores.evaluate(labels, probabilities, names(2))
+    assert (result.classes[1].precision, result.classes[1].recall, result.classes[1].f1) == (0.0, 0.0, 0.0)
+    assert not caught
+
+
+def test_a_class_without_an_image_has_no_auc_and_counts_in_no_average() -> None:
+    labels = np.array([0, 0, 1, 1], np.int32)
+    probabilities = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.2, 0.7, 0.1], [0.1, 0.8, 0.1]], np.float32)
+    result = scores.evaluate(labels, probabilities, names(3))
+    first, second, absent = result.classes
+    assert absent.auc is None
+    assert absent.support == 0
+    assert first.auc is not None
+    assert second.auc is not None
+    assert result.auc_macro == pytest.approx((first.auc + second.auc) / 2)
+    assert result.recall_macro == pytest.approx(0.75)
+    assert result.confusion.shape == (3, 3)
+
+
+def test_a_split_of_one_class_has_no_auc_at_all() -> None:
+    result = scores.evaluate(np.zeros(3, np.int32), np.full((3, 2), 0.5, np.float32), names(2))
+    assert [each.auc for each in result.classes] == [None, None]
+    assert result.auc_macro is None
+    assert scores.roc_points(result) == []
+
+
+def test_a_probability_of_0_of_the_actual_class_costs_as_much_as_in_keras() -> None:
+    result = scores.evaluate(np.array([1], np.int32), np.array([[1.0, 0.0]], np.float32), names(2))
+    assert result.loss == pytest.approx(-np.log(1e-7))
+
+
+def test_a_model_of_other_classes_is_an_error() -> None:
+    with pytest.raises(UserError, match="the model has 2 classes, the split 3;"):
+        scores.evaluate(np.array([0], np.int32), np.array([[0.5, 0.5]], np.float32), names(3))
+
+
+def test_probabilities_of_a_diverged_training_are_an_error() -> None:
+    with pytest.raises(UserError, match="training diverged"):
+        scores.evaluate(np.array([0], np.int32), np.array([[np.nan, 0.5]], np.float32), names(2))
+
+
+@pytest.mark.parametrize("count", [1, 2, 50, 20_000])
+def test_a_thinned_curve_keeps_its_ends_and_its_area(count: int) -> None:
+    random = np.random.default_rng(count)
+    labels = np.arange(2 * count, dtype=np.int32) % 2
+    positive = np.clip(random.normal(0.4 + 0.2 * labels, 0.2), 0.001, 0.999).astype(np.float32)
+    curve = scores.evaluate(labels, np.stack([1 - positive, positive], axis=1), names(2)).classes[1].roc
+    assert curve is not None
+    thin = scores.thinned(curve)
+    assert len(thin.true_positive_rate) <= 200
+    assert (thin.false_positive_rate[0], thin.true_positive_rate[0]) == (0, 0)
+    assert (thin.false_positive_rate[-1], thin.true_positive_rate[-1]) == (1, 1)
+    assert thin.auc == curve.auc
+    assert metrics.auc(thin.false_positive_rate, thin.true_positive_rate) == pytest.approx(curve.auc, abs=2e-4)
+
+
+def test_thinning_the_worst_curve_loses_no_more_area_than_stated() -> None:
+    # In each of the 100 pieces the curve goes straight up, then straight to the right: all above the chord is lost.
+    start, step = np.arange(100) / 100 + 1e-6, 0.01 - 2e-6
+    false_positive_rate = np.r_[0, np.stack([start, start, start + step], axis=1).ravel(), 1]
+    true_positive_rate = np.r_[0, np.stack([start, start + step, start + step], axis=1).ravel(), 1]
+    area = metrics.auc(false_positive_rate, true_positive_rate)
+    thin = scores.thinned(scores.RocCurve(false_positive_rate, true_positive_rate, area))
+    lost = area - metrics.auc(thin.false_positive_rate, thin.true_positive_rate)
+    assert 0.0049 < lost <= 0.005
+
+
+def test_rows_for_plots_name_the_classes() -> None:
+    labels = np.array([0, 1, 1], np.int32)
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], np.float32)
+    result = scores.evaluate(labels, probabilities, ["cat", "dog"])
+    assert scores.named_predictions(labels, result) == [("cat", "cat"), ("dog", "cat"), ("dog", "dog")]
+    assert scores.roc_points(result)[0] == {"class": "cat", "auc": 1.0, "fpr": 0.0, "tpr": 0.0}
+    assert scores.by_class(result)["dog"] == {
+        "precision": 1.0,
+        "recall": 0.5,
+        "f1": pytest.approx(2 / 3),
+        "auc": 1.0,
+        "support": 2,
+    }
