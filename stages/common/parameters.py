@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from stages.common.console import UserError
+from stages.common.names import refusal
 
 PATH = Path("params.yaml")
 MAX_BYTES = 100_000  # fifty times the default file; a larger one is no parameter file
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 # Wide enough for any network that fits in memory; a slip of the hand (a width of 10^9) is caught here instead of there.
 Width = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -30,16 +32,82 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def _folder_name(name: str) -> str:
+    if problem := refusal(name) or ("it is hidden" if name.startswith(".") else None):
+        raise ValueError(f"a folder in dataset.root is named, and {problem}")
+    return name
+
+
+FolderNames = Annotated[tuple[Annotated[str, AfterValidator(_folder_name)], ...], Field(min_length=1)]
+# YAML 1.1, which PyYAML reads, takes `off` for false.
+Severity = Annotated[
+    Literal["error", "warning", "off"], BeforeValidator(lambda value: "off" if value is False else value)
+]
+
+
+class Checks(Section):
+    """What a finding of each check on the dataset does; the checks are in ``stages/dataset/checks.py``."""
+
+    missing_folder: Severity
+    unsafe_file: Severity
+    misplaced_file: Severity
+    empty_class: Severity
+    class_set: Severity
+    class_count: Severity
+    folder_size: Severity
+    unreadable_image: Severity
+    converted_image: Severity
+    blank_image: Severity
+    class_imbalance: Severity
+    exact_duplicate: Severity
+    leakage: Severity
+    label_conflict: Severity
+    near_duplicate: Severity
+    near_leakage: Severity
+    channel_drift: Severity
+    class_drift: Severity
+
+
+class Thresholds(Section):
+    """From where on a check on the dataset finds something."""
+
+    blank_deviation: Annotated[float, Field(ge=0, le=255)]
+    class_ratio: Annotated[float, Field(ge=1)]
+    hash_distance: Annotated[int, Field(ge=0, le=16)]
+    correlation: Fraction
+    drift_effect: Annotated[float, Field(ge=0)]
+    drift_significance: Share
+
+
 class Dataset(Section):
     """Which folders make up each split, and what must hold of them."""
 
     root: Annotated[str, Field(min_length=1)]
-    train: Annotated[tuple[str, ...], Field(min_length=1)]
-    validation: Annotated[tuple[str, ...], Field(min_length=1)]
-    test: Annotated[tuple[str, ...], Field(min_length=1)]
+    train: FolderNames
+    validation: FolderNames
+    test: FolderNames
     image_size: Annotated[int, Field(ge=8, le=1024)]
     classes: Annotated[int, Field(ge=2)] | None
     images_per_folder: PositiveInt | None
+    checks: Checks
+    thresholds: Thresholds
+
+    @field_validator("train", "validation", "test")
+    @classmethod
+    def _each_folder_once(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        earlier = [name for split in ("train", "validation") for name in info.data.get(split, ())]
+        for index, name in enumerate(names):
+            if name in earlier or name in names[:index]:
+                raise ValueError(f"folder {name!r} is named twice; an image belongs to one split, once")
+        return names
+
+    @model_validator(mode="after")
+    def _no_folder_in_two_splits(self) -> Dataset:
+        names = [name for split in self.splits.values() for name in split]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} must not be in more than one split, or twice in one")
+        return self
 
     @property
     def splits(self) -> dict[str, tuple[str, ...]]:
@@ -85,6 +153,23 @@ class Train(Section):
     early_stopping: EarlyStopping
 
 
+class Validate(Section):
+    """When the findings on a training speak."""
+
+    overfitting_gap: Share
+    loss_improvement: Share
+    accuracy_improvement: Share
+
+
+class Report(Section):
+    """When the findings on the test speak, and of how many classes."""
+
+    class_margin: Share
+    confused_pairs: PositiveInt
+    auc_classes: PositiveInt
+    balance_ratio: Annotated[float, Field(ge=1)]
+
+
 class Parameters(Section):
     """The whole of ``params.yaml``."""
 
@@ -92,6 +177,8 @@ class Parameters(Section):
     dataset: Dataset
     model: Model
     train: Train
+    validate_: Annotated[Validate, Field(alias="validate")]  # a model of pydantic has a method `validate`
+    report: Report
 
 
 def load(path: Path = PATH) -> Parameters:
@@ -128,7 +215,7 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.2's floats (``1e-3``), no duplicate keys, and no anchors: a few lines could stand for gigabytes."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise yaml.MarkedYAMLError(problem="anchors and aliases are not allowed", problem_mark=event.start_mark)
         return super().compose_node(parent, index)
@@ -145,7 +232,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+_Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),

@@ -1,0 +1,213 @@
+"""Metrics to sentences: what the notebook's author wrote below the plots, from rules with stated thresholds.
+
+Each sentence can be understood without the plots; where nothing of its kind happened, it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stages.common.parameters import Report, Validate
+from stages.evaluation.history import Epoch, Training
+from stages.evaluation.scores import Scores
+
+MOST_NAMED = 10  # classes in one sentence
+
+
+def on_training(training: Training, rules: Validate) -> list[str]:
+    """Sentences on the course of a training: overfitting, where it stopped improving, the best epoch, the end."""
+    return [
+        _overfitting(training.epochs, rules.overfitting_gap),
+        _end_of_progress_of_loss(training.epochs, rules.loss_improvement),
+        _end_of_progress_of_accuracy(training.epochs, rules.accuracy_improvement),
+        _best_epoch(training, rules.accuracy_improvement),
+        _end(training),
+        _learning_rate_drops(training),
+    ]
+
+
+def on_test(scores: Scores, rules: Report) -> list[str]:
+    """Sentences on the scores of a split: what is confused, which classes stand out, and whether averages mislead."""
+    return [
+        *_confused_pairs(scores, rules.confused_pairs),
+        *_classes_beside_the_average(scores, rules.class_margin),
+        *_extreme_areas(scores, rules.auc_classes),
+        _balance(scores, rules.balance_ratio),
+    ]
+
+
+def as_markdown(title: str, sentences: Sequence[str]) -> str:
+    """A heading and a list; characters with a meaning in Markdown or HTML (of odd class names) are escaped."""
+    escape = str.maketrans({character: f"\\{character}" for character in "\\`*[]<>&"})
+    return f"# {title}\n\n" + "".join(f"- {sentence.translate(escape)}\n" for sentence in sentences)
+
+
+# ---- on a training ----
+
+
+def _overfitting(epochs: Sequence[Epoch], least_gap: float) -> str:
+    """Overfitting begins after the last epoch at which training accuracy was not far above validation accuracy."""
+    gaps = [each.accuracy - each.val_accuracy for each in epochs]
+    healthy = [each.epoch for each, gap in zip(epochs, gaps, strict=True) if gap <= least_gap]
+    points = _points(least_gap)
+    if healthy and healthy[-1] == epochs[-1].epoch:
+        return f"The model does not overfit: the training accuracy ends no more than {points} above the validation's."
+    when = f"begins overfitting after epoch {healthy[-1]}" if healthy else "overfits from the first epoch"
+    return (
+        f"The model {when}: from then on the training accuracy stays more than {points} above the validation "
+        f"accuracy, in the end {gaps[-1] * 100:.1f}."
+    )
+
+
+def _end_of_progress_of_loss(epochs: Sequence[Epoch], least_share: float) -> str:
+    """A loss counts as improved when it is lower by a share of the last one that counted."""
+    last = epochs[0]
+    for each in epochs[1:]:
+        if each.val_loss <= last.val_loss * (1 - least_share):
+            last = each
+    training_goes_on = epochs[-1].loss <= last.loss * (1 - least_share)
+    return _end_of_progress("loss", epochs, last, f"{least_share * 100:g} %", training_goes_on)
+
+
+def _end_of_progress_of_accuracy(epochs: Sequence[Epoch], least_step: float) -> str:
+    """An accuracy counts as improved when it is higher by a step than the last one that counted."""
+    last = epochs[0]
+    for each in epochs[1:]:
+        if each.val_accuracy >= last.val_accuracy + least_step:
+            last = each
+    training_goes_on = epochs[-1].accuracy >= last.accuracy + least_step
+    return _end_of_progress("accuracy", epochs, last, _points(least_step), training_goes_on)
+
+
+def _end_of_progress(what: str, epochs: Sequence[Epoch], last: Epoch, least: str, training_goes_on: bool) -> str:
+    if len(epochs) == 1:
+        return f"One epoch alone does not show whether the validation {what} improves."
+    if last is epochs[-1]:
+        return f"The validation {what} was still improving by {least} or more when training ended."
+    contrast = f", while the training {what} keeps improving" if training_goes_on else ""
+    return (
+        f"The validation {what} stops improving significantly (by {least} or more) after epoch {last.epoch}{contrast}."
+    )
+
+
+def _best_epoch(training: Training, least_step: float) -> str:
+    """The epoch that was kept, and the one with a clearly higher validation accuracy where there is such."""
+    best = training.epochs[training.best_epoch - 1]
+    highest = max(training.epochs, key=lambda each: each.val_accuracy)
+    missed = highest.val_accuracy >= best.val_accuracy + least_step
+    aside = (
+        f"; epoch {highest.epoch} had the higher validation accuracy of {highest.val_accuracy:.2%}" if missed else ""
+    )
+    return (
+        f"The best model is that of epoch {best.epoch} (validation loss {best.val_loss:.4f}, validation accuracy "
+        f"{best.val_accuracy:.2%}); it is the one that is saved{aside}."
+    )
+
+
+def _end(training: Training) -> str:
+    run = len(training.epochs)
+    if not training.stopped_early:
+        return f"Training stopped after epoch {run}, its limit."
+    since_best = run - training.best_epoch
+    reason = f"no better model in {_count(since_best, 'epoch')}" if since_best else "improvements too small to count"
+    return f"Training stopped after epoch {run} because of early stopping: {reason}."
+
+
+def _learning_rate_drops(training: Training) -> str:
+    drops, first, last = training.learning_rate_drops, training.epochs[0], training.epochs[-1]
+    if not drops:
+        return f"The learning rate never dropped; it was {first.learning_rate:g} throughout."
+    without_effect = "; the last drop came as training ended" if drops[-1] == last.epoch else ""
+    rates = f"from {first.learning_rate:g} in the first epoch to {last.learning_rate:g} in the last"
+    return f"The learning rate dropped after {_epochs(drops)}, {rates}{without_effect}."
+
+
+# ---- on a test ----
+
+
+def _confused_pairs(scores: Scores, most: int) -> list[str]:
+    """The pairs of classes with the most images of either one taken for the other."""
+    names, confusion = scores.names, scores.confusion
+    pairs = [
+        (int(confusion[i, j] + confusion[j, i]), i, j) for i in range(len(names)) for j in range(i + 1, len(names))
+    ]
+    worst = sorted((pair for pair in pairs if pair[0] > 0), key=lambda pair: -pair[0])[:most]
+    if not worst:
+        return ["No image is classified wrongly."]
+    return [
+        f"{'Most often confused' if rank == 0 else 'Then'}: {names[i]} and {names[j]}, {_count(total, 'image')} "
+        f"({confusion[i, j]} of {names[i]} taken for {names[j]}, {confusion[j, i]} the other way round)."
+        for rank, (total, i, j) in enumerate(worst)
+    ]
+
+
+def _classes_beside_the_average(scores: Scores, margin: float) -> list[str]:
+    """Classes whose F1 is further than ``margin`` from macro F1, the furthest first."""
+    below = sorted((each for each in scores.classes if each.f1 < scores.f1_macro - margin), key=lambda each: each.f1)
+    above = sorted((each for each in scores.classes if each.f1 > scores.f1_macro + margin), key=lambda each: -each.f1)
+    average = f"the average F1 of {scores.f1_macro:.3f} by more than {margin:g}"
+    return [
+        f"{side} {average}: {_shortened([f'{each.name} ({each.f1:.3f})' for each in classes])}."
+        for side, classes in (("Below", below), ("Above", above))
+    ]
+
+
+def _extreme_areas(scores: Scores, most: int) -> list[str]:
+    """The classes with the highest and the lowest AUC, never more than half of all on either side."""
+    defined = sorted(
+        ((each.name, each.auc) for each in scores.classes if each.auc is not None), key=lambda pair: -pair[1]
+    )
+    undefined = [each.name for each in scores.classes if each.auc is None]
+    sentences = []
+    if defined and f"{defined[0][1]:.3f}" == f"{defined[-1][1]:.3f}":
+        sentences.append(f"The AUC (area under the ROC curve) is {defined[0][1]:.3f} for every class.")
+    elif defined:
+        shown = min(most, len(defined) // 2)
+        best, worst = defined[:shown], defined[::-1][:shown]
+        sentences += [
+            f"{rank} AUC (area under the ROC curve): {_list([f'{name} ({area:.3f})' for name, area in classes])}."
+            for rank, classes in (("Best", best), ("Worst", worst))
+        ]
+    if undefined:
+        sentences.append(f"AUC is undefined without images of the class and of others: {_shortened(undefined)}.")
+    return sentences
+
+
+def _balance(scores: Scores, highest_ratio: float) -> str:
+    """Whether the plain mean over classes speaks for the images as well."""
+    sizes = [each.support for each in scores.classes]
+    fewest, most = min(sizes), max(sizes)
+    if most <= highest_ratio * fewest:
+        of_each = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
+        return f"The split is balanced ({of_each} images of each class), so the macro average is a good metric."
+    return (
+        f"The split is not balanced ({fewest:,} to {most:,} images of a class): macro averages count a rare class as "
+        "much as a common one, weighted averages follow the common ones; read both."
+    )
+
+
+# ---- words ----
+
+
+def _list(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def _shortened(words: Sequence[str]) -> str:
+    """The first words and how many more there are; a sentence of fifty classes would not be read."""
+    if not words:
+        return "no class"
+    rest = len(words) - MOST_NAMED
+    return _list(words) if rest <= 0 else f"{', '.join(words[:MOST_NAMED])} and {rest} more"
+
+
+def _epochs(numbers: Sequence[int]) -> str:
+    return f"{'epoch' if len(numbers) == 1 else 'epochs'} {_list([str(number) for number in numbers])}"
+
+
+def _points(share: float) -> str:
+    return f"{share * 100:g} {'point' if share == 0.01 else 'points'}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
