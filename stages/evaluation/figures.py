@@ -1,0 +1,121 @@
+"""Scores to pictures. Each function returns a figure and saves nothing; pyplot and its global state are not used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle, islice
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from stages.evaluation.history import Training
+from stages.evaluation.scores import Scores
+
+WIDTH = 12.0  # inches: 1200 pixels at 100 dots per inch, which fit with DVC's frame into a window of 1280
+# Okabe and Ito's colours (2008), which people with colour-blindness can tell apart.
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#595959"
+# Tol's "muted" colours, made for the same, and black; beyond ten curves the line style tells them apart.
+CURVE_COLOURS = (
+    "#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499", "#000000",
+)  # fmt: skip
+LEGEND_ROWS = 40  # that fit beside the ROC curves
+FEW = 12  # classes whose names fit below a matrix at 45 degrees, and whose zeros do not drown the other counts
+
+
+def training_curves(training: Training) -> Figure:
+    """Accuracy and loss by epoch, training beside validation, the best epoch and the learning-rate drops marked."""
+    figure = _figure(6.0)
+    of_accuracy, of_loss = figure.subplots(1, 2)
+    numbers = [each.epoch for each in training.epochs]
+    for axes, title, learnt, validated in (
+        (of_accuracy, "accuracy", [e.accuracy for e in training.epochs], [e.val_accuracy for e in training.epochs]),
+        (of_loss, "loss", [e.loss for e in training.epochs], [e.val_loss for e in training.epochs]),
+    ):
+        axes.plot(numbers, learnt, "o--", color=ORANGE, label=f"Training {title}")
+        axes.plot(numbers, validated, "s-", color=BLUE, label=f"Validation {title}")
+        _mark_events(axes, training)
+        axes.set_title(f"Training and validation {title}")
+        axes.set_xlabel("Epoch")
+        axes.set_xlim(numbers[0] - 0.5, numbers[-1] + 1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    of_accuracy.set_ylabel("Accuracy")
+    of_accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    of_loss.set_ylabel("Loss (cross-entropy, nats)")
+    of_loss.set_ylim(bottom=0)
+    return figure
+
+
+def confusion_matrix(scores: Scores, title: str) -> Figure:
+    """Images by actual class (row) and predicted class (column); the colour is the share of the actual class."""
+    count = len(scores.classes)
+    figure = _figure(10.5)
+    axes = figure.subplots()
+    support = scores.confusion.sum(axis=1, keepdims=True)
+    shares = np.divide(scores.confusion, support, out=np.zeros(scores.confusion.shape), where=support > 0)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    few = count <= FEW
+    for (row, column), images in np.ndenumerate(scores.confusion):
+        if images or few:
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            size = min(13.0, 240 / count)
+            axes.text(column, row, f"{images}", ha="center", va="center", color=colour, fontsize=size)
+    axes.set_title(title)
+    label_size = min(11.0, 360 / count)
+    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if few else {"rotation": 90}
+    axes.set_xticks(range(count), scores.names, fontsize=label_size, parse_math=False, **slanted)
+    axes.set_yticks(range(count), scores.names, fontsize=label_size, parse_math=False)
+    axes.set_xlabel("Predicted class")
+    axes.set_ylabel("Actual class")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, format=PercentFormatter(1.0, decimals=0))
+    bar.set_label("Share of the actual class")
+    return figure
+
+
+def roc_curves(scores: Scores, title: str) -> Figure:
+    """The ROC curve of each class against all others, with its AUC in the legend, and the diagonal of chance."""
+    figure = _figure(9.0)
+    axes = figure.subplots()
+    curves = [(each.name, each.roc) for each in scores.classes if each.roc is not None]
+    for (name, curve), (colour, style) in zip(curves, _line_styles(len(curves)), strict=True):
+        label = f"{curve.auc:.3f}  {name}"
+        axes.plot(curve.false_positive_rate, curve.true_positive_rate, color=colour, linestyle=style, label=label)
+    axes.plot([0, 1], [0, 1], ":", color=GREY, label="0.500  chance")
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.01)
+    axes.set_title(title)
+    axes.set_xlabel("False positive rate")
+    axes.set_ylabel("True positive rate")
+    axes.grid(alpha=0.3)
+    columns = 1 + len(curves) // LEGEND_ROWS
+    size = 10 if columns == 1 else 8
+    legend = figure.legend(
+        title="AUC    Class", alignment="left", loc="outside right upper", ncols=columns, fontsize=size
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return figure
+
+
+def _figure(height: float) -> Figure:
+    figure = Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _mark_events(axes: Axes, training: Training) -> None:
+    axes.axvline(training.best_epoch, color=GREY, linestyle="-", alpha=0.6, label=f"Best epoch ({training.best_epoch})")
+    for rank, epoch in enumerate(training.learning_rate_drops):
+        # The rate drops between two epochs. A label on the first alone keeps the legend short.
+        axes.axvline(epoch + 0.5, color=GREY, linestyle=":", label="Learning rate drops" if rank == 0 else None)
+
+
+def _line_styles(count: int) -> Sequence[tuple[str, str]]:
+    """Colour and line style of each of ``count`` curves: all colours with solid lines first, then with dashed ones."""
+    styles = (style for style in cycle(("-", "--", "-.")) for _ in CURVE_COLOURS)
+    return list(islice(zip(cycle(CURVE_COLOURS), styles, strict=False), count))

@@ -1,0 +1,137 @@
+"""Figures: what is drawn, read back from matplotlib's objects, and that equal scores give equal bytes."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+
+from stages.common.files import PICTURE_DPI
+from stages.evaluation import figures
+from stages.evaluation.history import Epoch, Training
+from stages.evaluation.scores import Scores, evaluate
+
+
+def some_scores(classes: int, names: list[str] | None = None) -> Scores:
+    random = np.random.default_rng(classes)
+    labels = np.arange(20 * classes, dtype=np.int32) % classes
+    weights = random.random((len(labels), classes)) + np.eye(classes)[labels]
+    probabilities = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return evaluate(labels, probabilities, names or [f"{index:03d}_name" for index in range(classes)])
+
+
+def some_training() -> Training:
+    epochs = tuple(Epoch(i + 1, 1.5 - 0.2 * i, 0.4 + 0.1 * i, 1.4 - 0.1 * i, 0.4 + 0.05 * i, 0.01) for i in range(4))
+    return Training(epochs, best_epoch=3, learning_rate_drops=(2, 4), stopped_early=True)
+
+
+def points(line: Line2D) -> list[tuple[float, float]]:
+    return list(zip(np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist(), strict=True))
+
+
+def png(figure: Figure) -> bytes:
+    written = io.BytesIO()
+    figure.savefig(written, format="png", dpi=PICTURE_DPI, metadata={"Software": None})
+    return written.getvalue()
+
+
+def test_training_curves_show_both_series_in_both_panels() -> None:
+    of_accuracy, of_loss = figures.training_curves(some_training()).axes
+    learnt, validated = of_accuracy.lines[:2]
+    assert points(learnt) == [(1, pytest.approx(0.4)), (2, 0.5), (3, pytest.approx(0.6)), (4, pytest.approx(0.7))]
+    assert points(validated) == [(1, 0.4), (2, 0.45), (3, 0.5), (4, pytest.approx(0.55))]
+    assert [loss for _, loss in points(of_loss.lines[1])] == pytest.approx([1.4, 1.3, 1.2, 1.1])
+    assert (of_loss.get_xlabel(), of_loss.get_title()) == ("Epoch", "Training and validation loss")
+
+
+def test_training_curves_mark_the_best_epoch_and_each_drop_of_the_learning_rate_once_in_the_legend() -> None:
+    axes = figures.training_curves(some_training()).axes[0]
+    assert [points(line)[0][0] for line in axes.lines[2:]] == [3, 2.5, 4.5]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "Training accuracy",
+        "Validation accuracy",
+        "Best epoch (3)",
+        "Learning rate drops",
+    ]
+    assert axes.get_xlim()[1] > 4.5
+
+
+def test_one_epoch_can_be_drawn() -> None:
+    epoch = Epoch(1, 1.5, 0.4, 1.4, 0.45, 0.01)
+    assert png(figures.training_curves(Training((epoch,), 1, (), stopped_early=False)))
+
+
+@pytest.mark.parametrize("classes", [2, 10, 50])
+def test_a_confusion_matrix_has_every_count_and_every_name(classes: int) -> None:
+    scores = some_scores(classes)
+    axes = figures.confusion_matrix(scores, "Title").axes[0]
+    shown = {text.get_position(): text.get_text() for text in axes.texts}
+    for (row, column), images in np.ndenumerate(scores.confusion):
+        assert shown.get((column, row), "0") == str(images)
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(scores.names)
+    assert [label.get_text() for label in axes.get_xticklabels()] == list(scores.names)
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("Predicted class", "Actual class", "Title")
+
+
+def test_the_colour_of_a_confusion_matrix_is_the_share_of_the_actual_class() -> None:
+    labels = np.array([0, 0, 0, 0, 1], np.int32)
+    predicted = np.array([0, 1, 1, 1, 1])
+    scores = evaluate(labels, np.eye(3, dtype=np.float32)[predicted], ["a", "b", "absent"])
+    image = figures.confusion_matrix(scores, "Title").axes[0].images[0]
+    assert np.asarray(image.get_array()).tolist() == [[0.25, 0.75, 0], [0, 1, 0], [0, 0, 0]]
+
+
+def test_the_legend_of_the_roc_curves_has_each_class_with_its_auc_and_chance() -> None:
+    scores = some_scores(3)
+    figure = figures.roc_curves(scores, "Title")
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == [*(f"{each.auc:.3f}  {each.name}" for each in scores.classes), "0.500  chance"]
+    curve = scores.classes[1].roc
+    assert curve is not None
+    np.testing.assert_array_equal(figure.axes[0].lines[1].get_ydata(), curve.true_positive_rate)
+
+
+def test_no_two_of_thirty_roc_curves_look_the_same() -> None:
+    lines = figures.roc_curves(some_scores(30), "Title").axes[0].lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 31
+
+
+def test_a_class_without_a_roc_curve_is_left_out() -> None:
+    scores = evaluate(np.array([0, 1], np.int32), np.eye(3, dtype=np.float32)[[0, 1]], ["a", "b", "absent"])
+    assert len(figures.roc_curves(scores, "Title").axes[0].lines) == 3
+
+
+@pytest.mark.parametrize("draw", [figures.confusion_matrix, figures.roc_curves])
+def test_odd_names_of_classes_are_drawn_as_they_are(draw: Callable[[Scores, str], Figure]) -> None:
+    scores = some_scores(3, ["_private", "$a$b$", "<b>é</b>"])
+    figure = draw(scores, "Title")
+    assert png(figure)
+    texts = [found for found in figure.findobj(Text) if isinstance(found, Text)]
+    for name in scores.names:
+        shown = [text for text in texts if name in text.get_text()]
+        assert shown
+        assert not any(text.get_parse_math() for text in shown)
+
+
+@pytest.mark.parametrize("classes", [2, 50])
+def test_pictures_are_1200_pixels_wide_and_equal_for_equal_scores(classes: int) -> None:
+    first, second = (png(figures.roc_curves(some_scores(classes), "Title")) for _ in range(2))
+    assert first == second
+    assert int.from_bytes(first[16:20], "big") == 1200
+
+
+def test_drawing_needs_neither_pyplot_nor_tensorflow() -> None:
+    program = (
+        "import sys, stages.evaluation.figures; print({'matplotlib.pyplot', 'tensorflow', 'keras'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
