@@ -1,0 +1,89 @@
+"""dvc.yaml is honest: what a stage depends on there is what its code imports and reads, no more and no less."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text())
+STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
+OF_THE_PIPELINE = ("data/", "models/", "metrics/", "plots/")
+
+
+def paths(entries: list[Any]) -> set[str]:
+    """The paths of a stage's deps or outs, which may carry options."""
+    return {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries}
+
+
+def imported(file: Path) -> set[Path]:
+    """The modules of this project that ``file`` imports itself."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    modules = {Path(*name.split(".")).with_suffix(".py") for name in names if name.startswith("stages.")}
+    return {module for module in modules if module.exists()}
+
+
+def with_all_imports(file: Path) -> set[Path]:
+    found, waiting = set(), {file}
+    while waiting:
+        module = waiting.pop()
+        found.add(module)
+        waiting |= imported(module) - found
+    return found
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_code_deps_are_the_modules_that_a_stage_imports(name: str) -> None:
+    code = {dep for dep in paths(STAGES[name]["deps"]) if dep.startswith("stages/")}
+    assert code == {module.as_posix() for module in with_all_imports(Path("stages", f"{name}.py"))}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_params_are_the_sections_that_a_stage_reads(name: str) -> None:
+    read = set()
+    for node in ast.walk(ast.parse(Path("stages", f"{name}.py").read_text())):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("settings", "parameters.load()"):
+            read.add(node.attr)
+    assert read == set(STAGES[name].get("params", []))
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_data_deps_and_outs_are_the_paths_that_a_stage_names(name: str) -> None:
+    constants = list(ast.walk(ast.parse(Path("stages", f"{name}.py").read_text())))
+    named = {
+        node.value
+        for node in constants
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(OF_THE_PIPELINE)
+    }
+    declared = paths(STAGES[name]["deps"]) | paths(STAGES[name]["outs"])
+    declared = {path for path in declared if path.startswith(OF_THE_PIPELINE)}
+    folders = {path for path in declared if not Path(path).suffix}
+    unnamed = {path for path in declared if not any(one == path or one.startswith(f"{path}/") for one in named)}
+    undeclared = {one for one in named - declared if not any(one.startswith(f"{folder}/") for folder in folders)}
+    assert (unnamed, undeclared) == (set(), set())
+
+
+def test_every_metrics_file_and_plot_is_an_output_of_a_stage() -> None:
+    outs = set().union(*(paths(stage["outs"]) for stage in STAGES.values()))
+    plotted: set[str] = set()
+    for plot in PIPELINE["plots"]:
+        for plot_id, options in [(plot, None)] if isinstance(plot, str) else plot.items():
+            sources = options.get("y") if options else None
+            plotted |= set(sources) if isinstance(sources, dict) else {plot_id}
+    for path in {*PIPELINE["metrics"], *plotted}:
+        assert any(path == out or path.startswith(f"{out}/") for out in outs), path
+
+
+def test_metrics_and_plots_are_in_git_and_data_and_models_in_dvcs_cache() -> None:
+    for stage in STAGES.values():
+        for out in stage["outs"]:
+            in_git = isinstance(out, dict) and next(iter(out.values())) == {"cache": False}
+            assert in_git == (next(iter(paths([out]))).startswith(("metrics/", "plots/")))

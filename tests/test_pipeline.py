@@ -1,0 +1,194 @@
+"""The whole pipeline under real DVC, on images that the test draws, each test in a project of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import draw_folder
+
+ROOT = Path(__file__).parent.parent
+TINY: dict[str, Any] = {
+    "dataset.root": "data/tiny",
+    "dataset.train": ["first", "second"],
+    "dataset.validation": ["held out"],
+    "dataset.test": ["test"],
+    "dataset.image_size": 16,
+    "dataset.classes": 3,
+    "dataset.images_per_folder": None,
+    "model.filters": [4, 8],
+    "model.dense": [16],
+    "train.epochs": 2,
+    "train.batch_size": 8,
+}
+
+
+class Project:
+    """A Git and DVC project on disk, used through the command line as a person does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str) -> str:
+        """What ``command`` prints; a test fails with it when the command does."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            command, cwd=self.folder, env=os.environ | {"PATH": path}, text=True, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def repro(self, *options: str) -> set[str]:
+        """The stages that ``dvc repro`` ran."""
+        # Images of one's own need no CIFAR-10, so the two last stages are named and fetch is left alone.
+        return set(re.findall(r"Running stage '(\w+)'", self.run("dvc", "repro", *options, "validate", "report")))
+
+    def set(self, changes: dict[str, Any]) -> None:
+        file = self.folder / "params.yaml"
+        values = yaml.safe_load(file.read_text())
+        for key, value in changes.items():
+            *sections, name = key.split(".")
+            inner = values
+            for section in sections:
+                inner = inner[section]
+            inner[name] = value
+        file.write_text(yaml.safe_dump(values, sort_keys=False))
+
+    def commit(self) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "--quiet", "-m", "state")
+
+    def md5s(self) -> dict[str, str]:
+        stages = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"]
+        return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+
+    def metrics(self, name: str) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads((self.folder / "metrics" / name).read_text())
+        return values
+
+
+def new_project(folder: Path) -> Project:
+    project = Project(folder)
+    shutil.copytree(ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, folder)
+    project.set(TINY)
+    for seed, (name, per_class) in enumerate({"first": 12, "second": 10, "held out": 8, "test": 8}.items()):
+        draw_folder(folder / "data" / "tiny" / name, per_class, seed)
+    project.run("git", "init", "--quiet")
+    project.commit()
+    return project
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = new_project(tmp_path_factory.mktemp("pipeline") / "original")
+    assert project.repro() == {"verify", "train", "validate", "report"}
+    project.commit()
+    return project
+
+
+@pytest.fixture
+def project(reproduced: Project, tmp_path: Path) -> Project:
+    """A copy of the reproduced project, for a test to change."""
+    return Project(shutil.copytree(reproduced.folder, tmp_path / "copy", symlinks=True))
+
+
+def test_the_pipeline_turns_images_into_a_model_metrics_and_plots(reproduced: Project) -> None:
+    dataset, training = reproduced.metrics("dataset.json"), reproduced.metrics("train.json")
+    assert [dataset[f"{split}_images"] for split in ("train", "validation", "test")] == [66, 24, 24]
+    assert training["epochs"] == 2
+    assert 0 < reproduced.metrics("validation.json")["accuracy"] <= 1
+    assert 0 < reproduced.metrics("test.json")["accuracy"] <= 1
+    assert "%" in (reproduced.folder / "metrics" / "test_findings.md").read_text()
+
+
+def test_a_second_repro_runs_nothing(project: Project) -> None:
+    assert project.run("dvc", "status", "validate", "report").strip() == "Data and pipelines are up to date."
+    assert project.repro() == set()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rerun"),
+    [
+        ("seed", 2, {"train", "validate", "report"}),
+        ("dataset.image_size", 12, {"verify", "train", "validate", "report"}),
+        ("model.filters", [2, 8], {"train", "validate", "report"}),
+        ("train.learning_rate", 0.02, {"train", "validate", "report"}),
+        ("validate.overfitting_gap", 0.5, {"validate"}),
+        ("report.confused_pairs", 1, {"report"}),
+    ],
+)
+def test_a_changed_parameter_reruns_the_stages_that_depend_on_it(
+    project: Project, key: str, value: object, rerun: set[str]
+) -> None:
+    project.set({key: value})
+    assert project.repro() == rerun
+
+
+def test_a_threshold_that_changes_no_split_reruns_verify_alone(project: Project) -> None:
+    project.set({"dataset.images_per_folder": None, "dataset.classes": None})
+    assert project.repro() == {"verify"}
+
+
+def test_a_new_test_image_reruns_only_verify_and_report(project: Project) -> None:
+    draw_folder(project.folder / "more", per_class=1, seed=99)
+    for image in (project.folder / "more").rglob("*.png"):
+        image.rename(project.folder / "data" / "tiny" / "test" / image.parent.name / "new.png")
+    assert project.repro() == {"verify", "report"}
+    assert project.metrics("dataset.json")["test_images"] == 27
+
+
+def test_training_again_gives_equal_bytes_and_reruns_nothing_below(project: Project) -> None:
+    before = project.md5s()
+    assert set(re.findall(r"Running stage '(\w+)'", project.run("dvc", "repro", "-f", "-s", "train"))) == {"train"}
+    assert project.md5s() == before
+    assert project.repro() == set()
+
+
+def test_a_second_clone_makes_equal_bytes(reproduced: Project, tmp_path: Path) -> None:
+    clone = new_project(tmp_path / "another folder")
+    clone.repro()
+    assert clone.md5s() == reproduced.md5s()
+
+
+def test_dvc_compares_a_change_with_the_last_commit(project: Project) -> None:
+    project.set({"train.epochs": 1, "report.confused_pairs": 1})
+    project.repro()
+    changed = json.loads(project.run("dvc", "metrics", "diff", "--json"))["diff"]
+    assert changed["metrics/train.json"]["epochs"] == {"old": 2, "new": 1, "diff": -1}
+    parameters = json.loads(project.run("dvc", "params", "diff", "--json"))["params.yaml"]
+    assert parameters["train.epochs"] == {"old": 2, "new": 1}
+    shown = project.run("dvc", "metrics", "show")
+    assert "metrics/test.json" in shown
+    assert "report" in project.run("dvc", "dag")
+    for command in (["show"], ["diff", "HEAD"]):
+        page = project.run("dvc", "plots", *command).strip().removeprefix("file://")
+        html = Path(page).read_text()
+        assert "fpr" in html
+        assert "confusion" in html
+
+
+def test_an_experiment_is_run_and_shown(project: Project) -> None:
+    project.run("dvc", "exp", "run", "--name", "slower", "-S", "train.learning_rate=0.001", "validate", "report")
+    shown = project.run("dvc", "exp", "show", "--csv")
+    assert "slower" in shown
+    assert "0.001" in shown
+
+
+def test_a_mistake_in_the_parameters_fails_the_stage_in_one_line(project: Project) -> None:
+    project.set({"train.optimizer": "sdg"})
+    with pytest.raises(
+        AssertionError, match=r"train.optimizer: 'sdg' is not allowed; should be 'sgd', 'rmsprop' or 'adam'"
+    ):
+        project.repro()
