@@ -2,13 +2,15 @@
 
 Reads the verified splits ``train`` and ``validation`` (which chooses the best epoch, the drops of the learning rate and
 the end), and the parameters ``seed``, ``model`` and ``train``. Writes the model, the history by epoch as a table, and
-what the training came to. The test split is out of its reach.
+what the training came to. The test split is out of its reach. A training that was killed goes on after its last
+finished epoch.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import astuple, fields
+from pathlib import Path
 
 from stages.common import parameters
 from stages.common.console import progress, run_stage
@@ -16,8 +18,13 @@ from stages.common.files import write_csv, write_json
 from stages.dataset import splits
 from stages.model import network
 from stages.model.backend import keras
-from stages.model.fitting import Epoch, fit
+from stages.model.fitting import fit
+from stages.model.resume import ResumePoint, fingerprint
 from stages.model.saved import save_model
+from stages.model.state import Epoch
+
+# Beside the outs and not among them: DVC deletes a stage's outs before it runs.
+RESUME_POINT = Path(".resume/train.npz")
 
 
 def train() -> None:
@@ -28,8 +35,10 @@ def train() -> None:
     keras.utils.set_random_seed(settings.seed)
     model = network.build(settings.model, training.images.shape[1], len(training.classes))
     print(f"train: {model.count_params():,} parameters, {len(training.images):,} images", flush=True)
+    inputs = fingerprint(settings.seed, [settings.model, settings.train], [training, validation])
+    resume_point = ResumePoint(RESUME_POINT, inputs)
     with progress("train", settings.train.epochs * len(training.images), "images") as shown:
-        result = fit(model, training, validation, settings.train, settings.seed, shown)
+        result = fit(model, training, validation, settings.train, settings.seed, shown, resume_point)
 
     save_model("models/model.keras", model)
     write_csv("metrics/history.csv", [field.name for field in fields(Epoch)], map(astuple, result.history))
@@ -43,6 +52,7 @@ def train() -> None:
             "parameters": sum(math.prod(weights.shape) for weights in model.trainable_weights),
         },
     )
+    resume_point.remove()
 
 
 if __name__ == "__main__":

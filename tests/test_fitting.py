@@ -15,7 +15,8 @@ from stages.dataset.splits import Split
 from stages.model import network
 from stages.model.backend import keras, tf
 from stages.model.batches import epoch_order
-from stages.model.fitting import Fit, Plateau, fit
+from stages.model.fitting import fit
+from stages.model.state import Plateau, TrainingState
 
 SETTINGS = parameters.load()
 SMALL = SETTINGS.model.model_copy(update={"filters": (4, 8), "dense": (16,)})
@@ -30,7 +31,9 @@ def build(seed: int = 1, **changes: Any) -> keras.Model:
     return network.build(SMALL.model_copy(update=changes), image_size=16, classes=3)
 
 
-def trained(train: Split, validation: Split, by: Train, seed: int = 1, **changes: Any) -> tuple[keras.Model, Fit]:
+def trained(
+    train: Split, validation: Split, by: Train, seed: int = 1, **changes: Any
+) -> tuple[keras.Model, TrainingState]:
     model = build(seed, **changes)
     with progress("test", None, "images") as shown:
         return model, fit(model, train, validation, by, seed, shown)

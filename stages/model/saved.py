@@ -39,7 +39,7 @@ def save_model(path: str | Path, model: keras.Model) -> None:
 
 
 def _reproducible(value: Any, numbers: dict[int, int]) -> Any:
-    """``value`` without ``date_saved``, and with each ``shared_object_id`` (an address) numbered as it first appears."""
+    """``value`` without ``date_saved``, and with each ``shared_object_id``, an address, numbered in order."""
     if isinstance(value, list):
         return [_reproducible(inner, numbers) for inner in value]
     if not isinstance(value, dict):

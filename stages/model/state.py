@@ -1,0 +1,111 @@
+"""The state of a training between two epochs, and what the end of an epoch does to it.
+
+The rules are those of Keras's ``ReduceLROnPlateau``, ``EarlyStopping`` and ``ModelCheckpoint``, which the notebook
+uses; here their counters are plain values, so that a training can be put aside and go on exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.common.parameters import Train
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch ended with; losses are mean cross-entropies in nats, accuracies are shares from 0 to 1.
+
+    ``loss`` and ``accuracy`` are means over the epoch's training examples, taken while the weights change, as Keras
+    reports them; ``learning_rate`` is the one that the epoch was trained with.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+
+
+@dataclass
+class Plateau:
+    """Counts the epochs in a row without an improvement by more than ``min_delta``; lower values are better."""
+
+    patience: int
+    min_delta: float
+    best: float = math.inf
+    waited: int = 0
+
+    def reached(self, value: float) -> bool:
+        """Take in an epoch's value; whether ``patience`` epochs have now passed without an improvement."""
+        if value < self.best - self.min_delta:
+            self.best, self.waited = value, 0
+            return False
+        self.waited += 1
+        return self.waited >= self.patience
+
+
+@dataclass
+class TrainingState:
+    """Where a training stands after its last finished epoch, beside the weights and the optimizer's slots.
+
+    Attributes:
+        learning_rate: of the next epoch.
+        drop: watches for the plateau that drops the learning rate.
+        stop: watches for the plateau that ends the training.
+        history: the finished epochs, in order.
+        drops: numbers of the epochs after which the learning rate dropped.
+        best_epoch: number of the epoch with the best monitored value, 0 before the first.
+        best: that value, lower being better (an accuracy counts negative).
+        best_weights: the model's weights after that epoch.
+        stopped_early: whether the training has ended on a plateau.
+    """
+
+    learning_rate: float
+    drop: Plateau
+    stop: Plateau
+    history: list[Epoch] = field(default_factory=list)
+    drops: list[int] = field(default_factory=list)
+    best_epoch: int = 0
+    best: float = math.inf
+    best_weights: list[NDArray[np.float32]] = field(default_factory=list)
+    stopped_early: bool = False
+
+    @classmethod
+    def start(cls, recipe: Train) -> TrainingState:
+        return cls(
+            learning_rate=recipe.learning_rate,
+            drop=Plateau(recipe.learning_rate_drop.patience, recipe.learning_rate_drop.min_delta),
+            stop=Plateau(recipe.early_stopping.patience, recipe.early_stopping.min_delta),
+        )
+
+    def take_in(self, epoch: Epoch, recipe: Train, weights: list[NDArray[np.float32]]) -> None:
+        """Add a finished epoch: keep ``weights`` if it is the best, drop the learning rate, or stop."""
+        self.history.append(epoch)
+        value = epoch.val_loss if recipe.monitor == "val_loss" else -epoch.val_accuracy
+        if value < self.best or not self.best_weights:
+            self.best_epoch, self.best, self.best_weights = epoch.epoch, value, weights
+        if self.drop.reached(value):
+            self.drop.waited = 0
+            self.drops.append(epoch.epoch)
+            self.learning_rate *= recipe.learning_rate_drop.factor
+        self.stopped_early = self.stop.reached(value)
+
+    def last_epoch_in_words(self) -> str:
+        """The last finished epoch as a line for a person."""
+        epoch = self.history[-1]
+        line = (
+            f"epoch {epoch.epoch:2}: loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.2%}; "
+            f"validation loss {epoch.val_loss:.4f}, accuracy {epoch.val_accuracy:.2%}"
+        )
+        if self.best_epoch == epoch.epoch:
+            line += "; best so far"
+        if epoch.epoch in self.drops:
+            line += f"; learning rate drops to {self.learning_rate:.2g}"
+        if self.stopped_early:
+            line += f"; stopped early, best epoch {self.best_epoch}"
+        return line
