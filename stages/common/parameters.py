@@ -12,11 +12,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import ErrorDetails
 
 from stages.common.console import UserError
-from stages.common.names import refusal
+from stages.common.names import refusal, shown
 
 PATH = Path("params.yaml")
 MAX_BYTES = 100_000  # fifty times the default file; a larger one is no parameter file
@@ -34,7 +43,7 @@ class Section(BaseModel):
 
 def _folder_name(name: str) -> str:
     if problem := refusal(name) or ("it is hidden" if name.startswith(".") else None):
-        raise ValueError(f"a folder in dataset.root is named, and {problem}")
+        raise ValueError(problem)
     return name
 
 
@@ -100,14 +109,6 @@ class Dataset(Section):
             if name in earlier or name in names[:index]:
                 raise ValueError(f"folder {name!r} is named twice; an image belongs to one split, once")
         return names
-
-    @model_validator(mode="after")
-    def _no_folder_in_two_splits(self) -> Dataset:
-        names = [name for split in self.splits.values() for name in split]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"{', '.join(twice)} must not be in more than one split, or twice in one")
-        return self
 
     @property
     def splits(self) -> dict[str, tuple[str, ...]]:
@@ -249,12 +250,12 @@ def _lists_as_tuples(value: Any) -> Any:
 
 def _in_words(detail: ErrorDetails) -> str:
     """One mistake as ``section.key: value is not allowed; what is``."""
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part)}" for part in detail["loc"]).lstrip(".")
     if detail["type"] == "extra_forbidden":
         return f"{key}: unknown key; remove it or correct its name"
     if detail["type"] == "missing":
         return f"{key}: missing; every key must be given"
     allowed = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("valid tuple", "list")
     value = repr(detail["input"])
-    shown = value if len(value) <= 60 else value[:57] + "..."
-    return f"{key}: {shown} is not allowed; {allowed}"
+    short = value if len(value) <= 60 else value[:57] + "..."
+    return f"{key}: {short} is not allowed; {allowed}"
