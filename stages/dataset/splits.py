@@ -11,6 +11,7 @@ A split is a folder of three files:
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 
 from stages.common.console import UserError
 from stages.common.files import write_json
+
+ROWS_AT_ONCE = 1000  # copied through memory together
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,38 @@ def open_images(folder: Path) -> NDArray[np.uint8]:
     """The images of an allocated split as a writable memory map; several processes may fill separate rows."""
     images: NDArray[np.uint8] = np.load(folder / "images.npy", mmap_mode="r+")
     return images
+
+
+def read_images(folders: Sequence[Path], rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Some images of several allocated splits, whose rows are counted through as if they were one.
+
+    The memory maps are opened anew at each call: pages that one map has touched count as the process's memory until it
+    is closed, and in the end they would be the whole dataset.
+
+    Returns:
+        Shape (len(rows), size, size, 3).
+    """
+    maps = [open_images(folder) for folder in folders]
+    pixels = np.empty((len(rows), *maps[0].shape[1:]), np.uint8)
+    first_row = 0
+    for images in maps:
+        inside = (rows >= first_row) & (rows < first_row + len(images))
+        pixels[inside] = images[rows[inside] - first_row]
+        first_row += len(images)
+    return pixels
+
+
+def keep_images(folder: Path, keep: NDArray[np.bool_]) -> None:
+    """Drop the images of an allocated split for which ``keep``, of shape (n,), is false."""
+    kept = np.flatnonzero(keep)
+    shorter = folder / "shorter"
+    shorter.mkdir()
+    allocate_images(shorter, len(kept), open_images(folder).shape[1])
+    for start in range(0, len(kept), ROWS_AT_ONCE):
+        rows = kept[start : start + ROWS_AT_ONCE]
+        open_images(shorter)[start : start + len(rows)] = read_images([folder], rows)
+    os.replace(shorter / "images.npy", folder / "images.npy")
+    shorter.rmdir()
 
 
 def complete(

@@ -1,0 +1,276 @@
+"""The checks on a dataset: each a name, a severity in ``params.yaml``, and a function from facts to issues."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import combinations, islice
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.common.parameters import Dataset, Severity
+from stages.dataset.image_folders import ImageFolder
+from stages.dataset.inspection import Inspection
+
+KEPT = 1000  # issues of a check that a warning lists; a dataset of nothing but duplicates would list millions
+SHOWN_CLASSES = 5  # named in one message
+
+
+class Issue(NamedTuple):
+    """One thing that is wrong: the image, folder or split, and what is wrong with it."""
+
+    subject: str
+    problem: str
+
+
+class Outcome(NamedTuple):
+    """What one check found: how many issues there are, and the first :data:`KEPT` of them."""
+
+    check: str
+    severity: Severity
+    found: int
+    first: tuple[Issue, ...]
+
+
+Check = Callable[[Inspection, Dataset], Iterable[Issue]]
+
+
+def run(inspection: Inspection, dataset: Dataset) -> list[Outcome]:
+    """Run every check, those that are off too (the metrics tell their numbers), in the order of :data:`CHECKS`."""
+    outcomes = []
+    for name, check in CHECKS.items():
+        issues = iter(check(inspection, dataset))
+        first = tuple(islice(issues, KEPT))
+        outcomes.append(Outcome(name, getattr(dataset.checks, name), len(first) + sum(1 for _ in issues), first))
+    return outcomes
+
+
+def missing_folder(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    for folder in inspection.all_folders:
+        if folder.path is None:
+            path = f"{dataset.root}/{folder.name}"
+            yield Issue(folder.name, f"is missing: there is no folder {path}/ and no {path}.zip")
+        elif not folder.classes and all(refused.check != "unsafe_file" for refused in folder.refused):
+            yield Issue(folder.name, "is empty: it has no class folders")
+
+
+def unsafe_file(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    return _refused(inspection, "unsafe_file")
+
+
+def misplaced_file(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    return _refused(inspection, "misplaced_file")
+
+
+def empty_class(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    for folder in inspection.all_folders:
+        sizes = Counter(member.class_name for member in folder.members)
+        for name in folder.classes:
+            if not sizes[name]:
+                yield Issue(f"{folder.name}/{name}", "has no images")
+
+
+def class_set(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    for folder in _filled(inspection):
+        lacking = sorted(set(inspection.classes) - set(folder.classes))
+        if lacking:
+            yield Issue(folder.name, f"lacks classes that other folders have: {_some(lacking)}")
+
+
+def class_count(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    for folder in _filled(inspection):
+        count = len(folder.classes)
+        if dataset.classes is not None and count != dataset.classes:
+            yield Issue(folder.name, f"has {count} classes; dataset.classes says {dataset.classes}")
+        elif count < 2:
+            yield Issue(folder.name, "has one class; there is nothing to tell apart")
+
+
+def folder_size(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    expected = dataset.images_per_folder
+    for folder in _filled(inspection):
+        if expected is not None and len(folder.members) != expected:
+            yield Issue(folder.name, f"has {len(folder.members):,} images; dataset.images_per_folder says {expected:,}")
+
+
+def unreadable_image(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    return _by_image(inspection, inspection.images.errors)
+
+
+def converted_image(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    return _by_image(inspection, inspection.images.conversions)
+
+
+def blank_image(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    flat = (inspection.images.deviations < dataset.thresholds.blank_deviation).all(axis=1) & inspection.readable
+    for row in np.flatnonzero(flat):
+        red, green, blue = inspection.images.means[row]
+        yield Issue(inspection.names[row], f"is blank: red {red:.0f}, green {green:.0f}, blue {blue:.0f} all over")
+
+
+def class_imbalance(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    for split, counts in zip(inspection.folders, inspection.class_counts(), strict=True):
+        if not len(counts) or not counts.min():
+            continue  # empty_class and class_set tell of classes without images
+        ratio = counts.max() / counts.min()
+        if ratio > dataset.thresholds.class_ratio:
+            most, least = int(counts.argmax()), int(counts.argmin())
+            yield Issue(
+                split,
+                f"has {ratio:.1f} times as many images of {inspection.classes[most]} ({counts[most]:,}) as of "
+                f"{inspection.classes[least]} ({counts[least]:,})",
+            )
+
+
+def exact_duplicate(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    row, last, _ = inspection.copies.T
+    same_split = inspection.split_of[row] == inspection.split_of[last]
+    return _pairs(inspection, inspection.copies[same_split][:, :2], "has the pixels of {}")
+
+
+def leakage(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    row, _, first = inspection.copies.T
+    other_split = inspection.split_of[row] != inspection.split_of[first]
+    return _pairs(inspection, inspection.copies[other_split][:, ::2], "has the pixels of {}, which is in another split")
+
+
+def label_conflict(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    row, _, first = inspection.copies.T
+    other_label = inspection.labels[row] != inspection.labels[first]
+    return _pairs(inspection, inspection.copies[other_label][:, ::2], "has the pixels of {}, which has another label")
+
+
+def near_duplicate(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    one, other = inspection.near_pairs.T
+    same_split = inspection.split_of[one] == inspection.split_of[other]
+    return _pairs(inspection, _first_partners(inspection.near_pairs[same_split]), "has nearly the pixels of {}")
+
+
+def near_leakage(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    one, other = inspection.near_pairs.T
+    partners = _first_partners(inspection.near_pairs[inspection.split_of[one] != inspection.split_of[other]])
+    return _pairs(inspection, partners, "has nearly the pixels of {}, which is in another split")
+
+
+def channel_drift(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    """Splits whose images differ in their mean red, green or blue.
+
+    The effect is the standardised mean difference, the difference of the splits' means over the standard deviation of
+    an image's mean (Cohen's d with the mean of both variances); its significance is that of Welch's test, with the
+    normal distribution for Student's: no split is so small that it matters.
+    """
+    for (split, a), (other_split, b) in combinations(_means_by_split(inspection), 2):
+        if min(len(a), len(b)) < 2:
+            continue
+        difference = np.abs(a.mean(axis=0) - b.mean(axis=0))
+        variances = a.var(axis=0, ddof=1), b.var(axis=0, ddof=1)
+        for channel, name in enumerate(("red", "green", "blue")):
+            variance, other_variance = variances[0][channel], variances[1][channel]
+            if variance + other_variance == 0:
+                continue  # every image of both has the same mean: drawings, for which a test of means says nothing
+            effect = difference[channel] / math.sqrt((variance + other_variance) / 2)
+            z = difference[channel] / math.sqrt(variance / len(a) + other_variance / len(b))
+            if _is_drift(effect, math.erfc(z / math.sqrt(2)), dataset):
+                yield Issue(
+                    f"{split} and {other_split}",
+                    f"differ in their mean {name}, {a[:, channel].mean():.1f} and {b[:, channel].mean():.1f}, by "
+                    f"{effect:.2f} standard deviations",
+                )
+
+
+def class_drift(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
+    """Splits in which the classes are not equally frequent: the chi-square test of homogeneity, and Cramér's V."""
+    # Not from scipy.stats, which takes a second to import; not at the top, since the processes that decode import this.
+    from scipy.special import chdtrc
+
+    for (split, a), (other_split, b) in combinations(
+        zip(inspection.folders, inspection.class_counts(), strict=True), 2
+    ):
+        table = np.stack([a, b])[:, a + b > 0]
+        total = table.sum()
+        if not table.sum(axis=1).all() or table.shape[1] < 2:
+            continue
+        expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / total
+        chi_square = ((table - expected) ** 2 / expected).sum()
+        effect = math.sqrt(chi_square / total)  # Cramér's V of a table of two rows
+        if _is_drift(effect, float(chdtrc(table.shape[1] - 1, chi_square)), dataset):
+            shares = np.abs(a / a.sum() - b / b.sum())
+            worst = int(shares.argmax())
+            yield Issue(
+                f"{split} and {other_split}",
+                f"differ in the frequencies of their classes, Cramér's V {effect:.2f}, most in "
+                f"{inspection.classes[worst]}: {a[worst] / a.sum():.1%} and {b[worst] / b.sum():.1%}",
+            )
+
+
+CHECKS: Mapping[str, Check] = {
+    check.__name__: check
+    for check in (
+        missing_folder,
+        unsafe_file,
+        misplaced_file,
+        empty_class,
+        class_set,
+        class_count,
+        folder_size,
+        unreadable_image,
+        converted_image,
+        blank_image,
+        class_imbalance,
+        exact_duplicate,
+        leakage,
+        label_conflict,
+        near_duplicate,
+        near_leakage,
+        channel_drift,
+        class_drift,
+    )
+}
+
+
+def _filled(inspection: Inspection) -> list[ImageFolder]:
+    """The folders that are not missing or empty; of the others one issue is enough."""
+    return [folder for folder in inspection.all_folders if folder.classes]
+
+
+def _refused(inspection: Inspection, check: str) -> Iterator[Issue]:
+    for folder in inspection.all_folders:
+        for refused in folder.refused:
+            if refused.check == check:
+                yield Issue(refused.name, refused.reason)
+
+
+def _by_image(inspection: Inspection, problems: Mapping[int, str]) -> Iterator[Issue]:
+    for row, problem in problems.items():
+        yield Issue(inspection.names[row], problem)
+
+
+def _pairs(inspection: Inspection, pairs: NDArray[np.int64], problem: str) -> Iterator[Issue]:
+    """An issue for the first image of each pair; ``problem`` has a place for the name of the second."""
+    for row, other in pairs:
+        yield Issue(inspection.names[row], problem.format(inspection.names[other]))
+
+
+def _first_partners(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each image that is the second of some pair, once, with the first image that it makes a pair with."""
+    later, index = np.unique(pairs[:, 1], return_index=True)
+    return np.stack([later, pairs[index, 0]], axis=1)
+
+
+def _means_by_split(inspection: Inspection) -> list[tuple[str, NDArray[np.float64]]]:
+    return [
+        (split, inspection.images.means[inspection.readable & (inspection.split_of == index)].astype(np.float64))
+        for index, split in enumerate(inspection.folders)
+    ]
+
+
+def _is_drift(effect: float, probability: float, dataset: Dataset) -> bool:
+    return effect > dataset.thresholds.drift_effect and probability < dataset.thresholds.drift_significance
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN_CLASSES} more" if len(names) > SHOWN_CLASSES else ""
+    return ", ".join(names[:SHOWN_CLASSES]) + more

@@ -1,0 +1,276 @@
+"""One pass over every image, on all cores: from its file to a row of its split, and to what the checks must know.
+
+Each image becomes RGB of one size, so that whatever reads a split can rely on it:
+
+- The picture is squeezed to the square, not cropped: nothing at its border is lost, as in Keras's
+  ``image_dataset_from_directory``.
+- It is turned the way that its EXIF orientation says: a photograph is learned as people see it.
+- Transparent parts become white, as on a page. Merely dropping the alpha channel would bring to light whatever colour
+  the drawing program left below it.
+- Of 16-bit grey the high byte is kept, as Pillow itself does with 16-bit colour. Colour profiles are not applied.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from io import BytesIO
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from stages.common.console import UserError
+from stages.common.names import shown
+from stages.dataset import near_duplicates, splits
+from stages.dataset.image_folders import ImageFolder, Member, UnreadableError, reader
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # a list of few: every decoder is a door to strangers' bytes
+MAX_PIXELS = 50_000_000  # more than most cameras give; 200 MB decoded
+_TOO_LARGE = f"has more than {MAX_PIXELS:,} pixels"
+TASK_BYTES = 3 * 2**20  # of decoded pixels: a thousand of CIFAR-10's images; enough to make the passing on cheap
+
+# Pillow itself refuses an image of twice this limit as soon as it is opened; below that it only warns.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+_TURNS = {  # by EXIF orientation; 1 is upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What is known of n images after decoding, in their order; rows of unreadable ones are zero.
+
+    Attributes:
+        errors: why an image is unreadable, by its index.
+        conversions: what was done to an image that was not RGB of the wanted size, by its index.
+        digests: uint64, shape (n,), hashes of the pixels. Two different images share one with a probability of 10^-8
+            among a million.
+        hashes: uint64, shape (n,), perceptual hashes.
+        means: float32, shape (n, 3), mean of each channel, 0 to 255.
+        deviations: float32, shape (n, 3), standard deviation of each channel.
+    """
+
+    errors: dict[int, str]
+    conversions: dict[int, str]
+    digests: NDArray[np.uint64]
+    hashes: NDArray[np.uint64]
+    means: NDArray[np.float32]
+    deviations: NDArray[np.float32]
+
+
+class Task(NamedTuple):
+    """Images of one folder that are decoded together, into consecutive rows of ``split``, an allocated split."""
+
+    path: Path
+    members: Sequence[Member]
+    split: Path
+    first_row: int
+    image_size: int
+
+
+def tasks_of(folders: Iterable[ImageFolder], split: Path, image_size: int) -> list[Task]:
+    """The tasks that fill ``split`` with the images of ``folders``, one folder after the other.
+
+    They do not depend on the number of processes, and so neither do the results.
+    """
+    at_once = max(1, TASK_BYTES // (3 * image_size**2))
+    tasks: list[Task] = []
+    row = 0
+    for folder in folders:
+        for start in range(0, len(folder.members), at_once):
+            assert folder.path is not None
+            members = folder.members[start : start + at_once]
+            tasks.append(Task(folder.path, members, split, row, image_size))
+            row += len(members)
+    return tasks
+
+
+def decode(tasks: Sequence[Task], processes: int, advance: Callable[[int], None]) -> Decoded:
+    """Decode the images of all ``tasks``; ``advance`` is told of each number of images that is done.
+
+    Raises:
+        UserError: a process was killed.
+    """
+    results = []
+    with _mapping(processes) as mapping:
+        for result in mapping(_decode_task, tasks):
+            results.append(result)
+            advance(len(result.digests))
+    return _joined(results)
+
+
+def decode_image(data: bytes, size: int) -> tuple[Image.Image, str]:
+    """One image as RGB of ``size`` × ``size``, and what was done to make it so, empty where nothing was.
+
+    Raises:
+        UnreadableError: ``data`` is no single image in one of :data:`FORMATS`, or is damaged or too large.
+    """
+    if not data:
+        raise UnreadableError("is empty")
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadableError(_TOO_LARGE)
+            if getattr(image, "is_animated", False):
+                raise UnreadableError("has several frames; save the one that is meant as a file of its own")
+            image.load()
+            return _to_square_rgb(image, size)
+    except UnreadableError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnreadableError(_TOO_LARGE) from None
+    except UnidentifiedImageError:
+        raise UnreadableError(f"is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from None
+    except Exception as error:  # decoders raise whatever a damaged file leads them to, IndexError and struct.error too
+        raise UnreadableError(f"can't be decoded: {shown(str(error)) or type(error).__name__}") from error
+
+
+def _to_square_rgb(image: Image.Image, size: int) -> tuple[Image.Image, str]:
+    mode, (width, height), orientation = image.mode, image.size, _orientation(image)
+    deep = mode.startswith("I")  # grey of 16 bits
+    transparent = image.has_transparency_data and not deep
+    if mode == "RGB" and width == height == size and orientation not in _TURNS and not transparent:
+        return image, ""
+    done = []
+    # Only what can't be averaged is converted before resizing, and the rest after: a large image is copied once less.
+    if deep:
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif transparent:
+        image = image.convert("RGBA")
+    elif mode in {"P", "1"}:
+        image = image.convert("RGB")
+    if (width, height) != (size, size):
+        done.append(f"resized from {width}x{height}")
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    if orientation in _TURNS:
+        done.append("turned as its EXIF orientation says")
+        image = image.transpose(_TURNS[orientation])
+    if transparent:
+        done.append(f"put on white from {mode} with transparency")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    elif mode != "RGB":
+        done.append(f"converted from mode {mode}")
+    return image.convert("RGB"), ", ".join(done)
+
+
+def _orientation(image: Image.Image) -> int:
+    if "exif" not in image.info:
+        return 1
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # EXIF data that can't be read say nothing; the image itself may be sound
+        return 1
+
+
+def _decode_task(task: Task) -> Decoded:
+    count, size = len(task.members), task.image_size
+    pixels = np.zeros((count, size, size, 3), np.uint8)
+    errors, conversions = {}, {}
+    with reader(task.path) as read, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow, on what is repaired silently or raises an error a moment later
+        for index, member in enumerate(task.members):
+            try:
+                image, conversion = decode_image(read(member), size)
+            except UnreadableError as error:
+                errors[index] = str(error)
+                continue
+            if conversion:
+                conversions[index] = conversion
+            pixels[index] = np.asarray(image)
+    splits.open_images(task.split)[task.first_row : task.first_row + count] = pixels
+    channels = np.ascontiguousarray(pixels.reshape(count, -1, 3).transpose(0, 2, 1)).astype(np.float32)
+    hashes = near_duplicates.perceptual_hashes(_grey(channels, size))
+    means = channels.mean(axis=2)
+    channels -= means[:, :, np.newaxis]
+    deviations = np.sqrt(np.einsum("ncp,ncp->nc", channels, channels) / size**2)
+    digests = b"".join(blake2b(image.data, digest_size=8).digest() for image in pixels)
+    return Decoded(
+        errors=errors,
+        conversions=conversions,
+        digests=np.frombuffer(digests, np.uint64),
+        hashes=hashes,
+        means=means,
+        deviations=deviations,
+    )
+
+
+def _grey(channels: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
+    """The images as Pillow makes them grey (ITU-R 601-2 luma in 16-bit fixed point), in the size that is hashed.
+
+    Args:
+        channels: whole numbers 0 to 255, shape (n, 3, size * size).
+    """
+    # Sums of at most 255 * 2**16, which float32 holds exactly. All images at once takes a fifth of the time of Pillow's
+    # `convert`, called for each.
+    luma = np.array([19595, 38470, 7471], np.float32) @ channels
+    grey = ((luma + 0x8000) / 0x10000).astype(np.uint8).reshape(-1, size, size)
+    side = near_duplicates.HASH_INPUT
+    if size == side:
+        return grey
+    small = [Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS) for image in grey]
+    return np.stack([np.asarray(image) for image in small])
+
+
+def _joined(results: Sequence[Decoded]) -> Decoded:
+    starts = np.cumsum([0, *(len(result.digests) for result in results)]).tolist()
+    return Decoded(
+        errors={start + i: text for start, r in zip(starts, results, strict=False) for i, text in r.errors.items()},
+        conversions={
+            start + i: text for start, r in zip(starts, results, strict=False) for i, text in r.conversions.items()
+        },
+        digests=np.concatenate([result.digests for result in results]),
+        hashes=np.concatenate([result.hashes for result in results]),
+        means=np.concatenate([result.means for result in results]),
+        deviations=np.concatenate([result.deviations for result in results]),
+    )
+
+
+_Mapping = Callable[[Callable[[Task], Decoded], Iterable[Task]], Iterator[Decoded]]
+
+
+@contextmanager
+def _mapping(processes: int) -> Iterator[_Mapping]:
+    """``map``, over ``processes`` processes where they are more than one."""
+    if processes == 1:
+        yield map
+        return
+    # "spawn" on every system: it is the one method that is safe beside other threads, and the same everywhere.
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_set_up_process)
+    try:
+        yield pool.map
+    except BrokenProcessPool:
+        raise UserError("a process that decodes images was killed, most likely for want of memory") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _set_up_process() -> None:
+    """Leave Ctrl-C to the parent, and end when it ends: a killed parent must not leave writers behind."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

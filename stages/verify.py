@@ -1,0 +1,164 @@
+"""Verify the images and pack them into the three splits that every later stage reads.
+
+Reads the folders, or zips of folders, that ``params.yaml`` names under ``dataset``. Writes
+
+- ``data/verified/{train,validation,test}/``, the splits (see ``stages/dataset/splits.py``),
+- ``metrics/dataset.json``, how many images there are, and how many of them gave cause for a warning,
+- ``metrics/dataset_warnings.csv``, the warnings with the names of the files,
+- ``plots/dataset/``, samples of each class and the number of images of each.
+
+A network learns whatever it is given: a broken file, a class that is missing from one folder, or a test image among the
+training images does not stop it, it only makes its accuracy wrong. So all images pass the checks of
+``stages/dataset/checks.py`` first. Where a check of severity ``error`` finds something, ``data/failures.csv`` lists all
+that was found, and none of the outputs is there. The user's files are only ever read.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from stages.common import parameters
+from stages.common.console import UserError, progress, run_stage
+from stages.common.files import atomic_folder, write_csv, write_figure, write_json
+from stages.common.parameters import Dataset
+from stages.dataset import checks, splits
+from stages.dataset.checks import Outcome
+from stages.dataset.decoding import Decoded, decode, tasks_of
+from stages.dataset.image_folders import ImageFolder, list_images
+from stages.dataset.inspection import Inspection, near_pairs
+
+VERIFIED = Path("data/verified")
+METRICS = Path("metrics/dataset.json")
+WARNINGS = Path("metrics/dataset_warnings.csv")
+PLOTS = Path("plots/dataset")
+FAILURES = Path("data/failures.csv")
+
+SHOWN_ISSUES = 3  # of each check, on the screen
+BYTES_A_PROCESS = 2**20  # of image files; fewer are decoded in the time that another process needs to start
+
+
+def verify() -> None:
+    dataset = parameters.load().dataset
+    _remove_outputs(dataset)
+    folders = _list_folders(dataset)
+    with ExitStack() as stack:
+        parts = {split: stack.enter_context(atomic_folder(VERIFIED / split)) for split in folders}
+        images = _decode(folders, parts, dataset.image_size)
+        thresholds = dataset.thresholds
+        pairs = near_pairs(
+            images,
+            thresholds.hash_distance,
+            thresholds.correlation,
+            lambda rows: splits.read_images(list(parts.values()), rows),
+        )
+        inspection = Inspection(folders, images, pairs)
+        outcomes = checks.run(inspection, dataset)
+        _stop_at_failures(inspection, dataset, outcomes)
+        _pack(inspection, parts)
+        _draw(inspection, parts["train"])
+    _write_metrics(inspection, outcomes)
+    FAILURES.unlink(missing_ok=True)
+
+
+def _remove_outputs(dataset: Dataset) -> None:
+    """What DVC does before it runs a stage, for a run by hand: no old output may outlive a failure."""
+    for folder in [PLOTS, *(VERIFIED / split for split in dataset.splits)]:
+        shutil.rmtree(folder, ignore_errors=True)
+    for file in (METRICS, WARNINGS):
+        file.unlink(missing_ok=True)
+
+
+def _list_folders(dataset: Dataset) -> dict[str, tuple[ImageFolder, ...]]:
+    root = Path(dataset.root)
+    if not root.is_dir():
+        raise UserError(f"dataset.root: {root} is no folder; run `dvc repro fetch`, or correct it in params.yaml")
+    return {split: tuple(list_images(root, name) for name in names) for split, names in dataset.splits.items()}
+
+
+def _decode(folders: Mapping[str, tuple[ImageFolder, ...]], parts: Mapping[str, Path], image_size: int) -> Decoded:
+    """Allocate each split and fill it with its images."""
+    tasks = []
+    for split, part in parts.items():
+        splits.allocate_images(part, sum(len(folder.members) for folder in folders[split]), image_size)
+        tasks += tasks_of(folders[split], part, image_size)
+    size = sum(folder.size for of_split in folders.values() for folder in of_split)
+    processes = min(os.cpu_count() or 1, 1 + size // BYTES_A_PROCESS, max(1, len(tasks)))
+    total = sum(len(task.members) for task in tasks)
+    started = time.monotonic()
+    with progress("verify", total, "images") as shown:
+        images = decode(tasks, processes, shown.advance)
+    seconds = max(time.monotonic() - started, 1e-3)
+    print(f"verify: {total:,} images in {seconds:.1f} s, {total / seconds:,.0f} a second, on {processes} processes")
+    return images
+
+
+def _stop_at_failures(inspection: Inspection, dataset: Dataset, outcomes: Sequence[Outcome]) -> None:
+    """Raise a :class:`UserError` that sums up all errors, after writing each of them to :data:`FAILURES`."""
+    failed = [outcome for outcome in outcomes if outcome.severity == "error" and outcome.found]
+    if failed:
+        rows = ((o.check, *issue) for o in failed for issue in checks.CHECKS[o.check](inspection, dataset))
+        write_csv(FAILURES, ("check", "subject", "problem"), rows)
+        lines = [f"the dataset fails {len(failed)} of {len(outcomes)} checks; every finding is in {FAILURES}"]
+        for outcome in failed:
+            examples = "; ".join(f"{subject} {problem}" for subject, problem in outcome.first[:SHOWN_ISSUES])
+            lines.append(f"  {outcome.check} ({outcome.found:,}): {examples}{' ...' * (outcome.found > SHOWN_ISSUES)}")
+        raise UserError("\n".join(lines))
+    for index, split in enumerate(inspection.folders):
+        if not (inspection.readable & (inspection.split_of == index)).any():
+            raise UserError(f"dataset.{split}: its folders hold no image that can be used")
+
+
+def _pack(inspection: Inspection, parts: Mapping[str, Path]) -> None:
+    for index, part in enumerate(parts.values()):
+        in_split = inspection.split_of == index
+        keep = inspection.readable[in_split]
+        if not keep.all():
+            splits.keep_images(part, keep)
+        rows = np.flatnonzero(in_split)[keep]
+        sizes = np.bincount(inspection.folder_of[rows], minlength=len(inspection.all_folders))
+        own = np.unique(inspection.folder_of[in_split])
+        names = [inspection.names[row] for row in rows]
+        splits.complete(part, inspection.labels[rows], inspection.classes, sizes[own].tolist(), names)
+
+
+def _draw(inspection: Inspection, train: Path) -> None:
+    # Here, not at the top: the processes that decode import this file, and matplotlib takes longer than all else.
+    from stages.dataset import figures
+
+    split = splits.load(train)
+    counts = dict(zip(inspection.folders, inspection.class_counts(), strict=True))
+    write_figure(PLOTS / "samples.png", figures.samples(split.images, split.labels, split.classes))
+    write_figure(PLOTS / "class_counts.png", figures.class_counts(counts, inspection.classes))
+
+
+def _write_metrics(inspection: Inspection, outcomes: Sequence[Outcome]) -> None:
+    found = {outcome.check: outcome.found for outcome in outcomes}
+    warnings = [outcome for outcome in outcomes if outcome.severity == "warning" and outcome.found]
+    images = dict(zip(inspection.folders, inspection.class_counts().sum(axis=1).tolist(), strict=True))
+    headline = {
+        **{f"{split}_images": count for split, count in images.items()},
+        "classes": len(inspection.classes),
+        "exact_duplicates": found["exact_duplicate"],
+        "leaked_images": found["leakage"],
+        "near_duplicates": found["near_duplicate"],
+        "near_leaked_images": found["near_leakage"],
+        "converted_images": found["converted_image"],
+        "warnings": {"total": sum(w.found for w in warnings), **{w.check: w.found for w in warnings}},
+    }
+    write_json(METRICS, headline)
+    write_csv(WARNINGS, ("check", "subject", "problem"), ((w.check, *issue) for w in warnings for issue in w.first))
+    for warning in warnings:
+        listed = f", the first {len(warning.first):,} listed" if warning.found > len(warning.first) else ""
+        subject, problem = warning.first[0]
+        print(f"verify: warning, {warning.check} ({warning.found:,}{listed} in {WARNINGS}): {subject} {problem} ...")
+
+
+if __name__ == "__main__":
+    run_stage("verify", verify)
