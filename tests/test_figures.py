@@ -22,7 +22,7 @@ from stages.evaluation.scores import Scores, evaluate
 def some_scores(classes: int, names: list[str] | None = None) -> Scores:
     random = np.random.default_rng(classes)
     labels = np.arange(20 * classes, dtype=np.int32) % classes
-    weights = random.random((len(labels), classes)) + np.eye(classes)[labels]
+    weights = random.random((len(labels), classes)) + 0.5 * np.eye(classes)[labels]
     probabilities = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     return evaluate(labels, probabilities, names or [f"{index:03d}_name" for index in range(classes)])
 

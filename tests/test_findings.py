@@ -128,6 +128,11 @@ def test_a_single_drop_of_the_learning_rate_in_the_middle() -> None:
     assert "The learning rate dropped after epoch 1, from 0.01 in the first epoch to 0.001 in the last." in said
 
 
+def test_a_drop_of_the_learning_rate_at_the_end_alone() -> None:
+    said = on_training(training("1.0 0.5 1.0 0.5 0.01\n0.9 0.5 0.9 0.5 0.01", best_epoch=2, drops=(2,)))
+    assert "The learning rate dropped after epoch 2; the last drop came as training ended." in said
+
+
 def test_a_best_epoch_that_misses_the_highest_validation_accuracy_says_so() -> None:
     said = on_training(training("1.0 0.5 0.90 0.69 0.01\n0.3 0.9 1.05 0.72 0.001", best_epoch=1))
     assert "it is the one that is saved; epoch 2 had the higher validation accuracy of 72.00%." in said
@@ -169,8 +174,8 @@ def test_classes_beside_the_average_come_furthest_first_and_those_within_the_mar
 
 def test_no_class_is_both_best_and_worst_by_auc() -> None:
     said = on_test(scores_of([[60, 40, 0], [0, 100, 0], [0, 10, 90]], ["a", "b", "c"]))
-    best, worst = re.findall(r"(?:Best|Worst) AUC \(area under the ROC curve\): (\w)", said)
-    assert (best, worst) == ("c", "a")
+    best, worst = re.findall(r"(?:Best|Worst) AUC \(area under the ROC curve\): (.*)\.", said)
+    assert (best, worst) == ("c (0.950)", "a (0.800)")
 
 
 def test_of_many_classes_only_the_first_are_named() -> None:

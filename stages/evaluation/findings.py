@@ -117,9 +117,10 @@ def _learning_rate_drops(training: Training) -> str:
     drops, first, last = training.learning_rate_drops, training.epochs[0], training.epochs[-1]
     if not drops:
         return f"The learning rate never dropped; it was {first.learning_rate:g} throughout."
-    without_effect = "; the last drop came as training ended" if drops[-1] == last.epoch else ""
-    rates = f"from {first.learning_rate:g} in the first epoch to {last.learning_rate:g} in the last"
-    return f"The learning rate dropped after {_epochs(drops)}, {rates}{without_effect}."
+    seen = drops[0] < last.epoch
+    rates = f", from {first.learning_rate:g} in the first epoch to {last.learning_rate:g} in the last" if seen else ""
+    at_the_end = "; the last drop came as training ended" if drops[-1] == last.epoch else ""
+    return f"The learning rate dropped after {_epochs(drops)}{rates}{at_the_end}."
 
 
 # ---- on a test ----

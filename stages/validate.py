@@ -1,0 +1,42 @@
+"""validate: how the training went, and what its model reaches on the split that chose its best epoch.
+
+Reads the model, the verified split ``validation``, the history by epoch, what ``train`` says of it, and the parameters
+``validate``. Writes the headline metrics, findings on the training in sentences, the training curves, and the confusion
+matrix as a picture and as rows for DVC's plots. The metrics flatter the model a little: its best epoch was chosen here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stages.common import parameters
+from stages.common.console import run_stage
+from stages.common.files import write_csv, write_figure, write_json, write_text
+from stages.dataset import splits
+from stages.evaluation import figures, findings, history, scores
+from stages.model.saved import load_model, predict_probabilities
+
+
+def validate() -> None:
+    rules = parameters.load().validate_
+    training = history.load(Path("metrics/history.csv"), Path("metrics/train.json"))
+    split = splits.load("data/verified/validation")
+    probabilities = predict_probabilities(load_model("models/model.keras"), split.images)
+    results = scores.evaluate(split.labels, probabilities, split.classes)
+    sentences = findings.on_training(training, rules)
+
+    write_json("metrics/validation.json", scores.headline(results))
+    write_text("metrics/validation_findings.md", findings.as_markdown("Findings on the training", sentences))
+    write_csv(
+        "plots/validation/predictions.csv", ("actual", "predicted"), scores.named_predictions(split.labels, results)
+    )
+    write_figure("plots/validation/curves.png", figures.training_curves(training))
+    write_figure(
+        "plots/validation/confusion_matrix.png", figures.confusion_matrix(results, "Confusion matrix, validation split")
+    )
+    print(f"validate: accuracy {results.accuracy:.2%}, loss {results.loss:.4f} on {len(split.labels):,} images")
+    print("\n".join(f"validate: {sentence}" for sentence in sentences))
+
+
+if __name__ == "__main__":
+    run_stage("validate", validate)

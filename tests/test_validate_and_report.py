@@ -1,0 +1,196 @@
+"""The stages validate and report, run in a folder of their own on a tiny model and tiny splits."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from stages.common import parameters
+from stages.common.console import UserError
+from stages.common.files import write_csv, write_json
+from stages.dataset import splits
+from stages.model.backend import keras
+from stages.model.network import build
+from stages.model.saved import load_model, predict_probabilities, save_model
+from stages.report import report
+from stages.validate import validate
+
+CLASSES = ("blue", "green", "red & <b>")
+VALIDATION_OUTS = (
+    "metrics/validation.json",
+    "metrics/validation_findings.md",
+    "plots/validation/confusion_matrix.png",
+    "plots/validation/curves.png",
+    "plots/validation/predictions.csv",
+)
+TEST_OUTS = (
+    "metrics/test.json",
+    "metrics/test_classes.json",
+    "metrics/test_findings.md",
+    "plots/test/confusion_matrix.png",
+    "plots/test/f1.json",
+    "plots/test/predictions.csv",
+    "plots/test/roc.json",
+    "plots/test/roc.png",
+)
+
+
+def write_split(folder: Path, count: int, classes: tuple[str, ...] = CLASSES) -> None:
+    random = np.random.default_rng(count)
+    folder.mkdir(parents=True)
+    splits.allocate_images(folder, count, 8)
+    splits.open_images(folder)[:] = random.integers(0, 256, (count, 8, 8, 3))
+    labels = np.arange(count, dtype=np.int32) % len(classes)
+    splits.complete(folder, labels, classes, [count], [f"images/{index}.png" for index in range(count)])
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What verify and train leave behind: an untrained model will do here."""
+    folder = tmp_path_factory.mktemp("prepared")
+    shutil.copy("params.yaml", folder)
+    settings = parameters.load().model
+    keras.utils.set_random_seed(1)
+    save_model(folder / "models/model.keras", build(settings.model_copy(update={"filters": (4,)}), 8, len(CLASSES)))
+    write_split(folder / "data/verified/validation", 30)
+    write_split(folder / "data/verified/test", 45)
+    header = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+    write_csv(folder / "metrics/history.csv", header, [(1, 1.5, 0.4, 1.4, 0.45, 0.01), (2, 1.2, 0.5, 1.3, 0.5, 0.01)])
+    summary = {"epochs": 2, "best_epoch": 2, "learning_rate_drops": [2], "stopped_early": False, "parameters": 9}
+    write_json(folder / "metrics/train.json", summary)
+    return folder
+
+
+@pytest.fixture
+def project(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def outputs(project: Path) -> dict[str, bytes]:
+    """Each file that a stage has written, with its bytes."""
+    given = {"metrics/history.csv", "metrics/train.json"}
+    files = [file for folder in ("metrics", "plots") for file in (project / folder).rglob("*") if file.is_file()]
+    paths = sorted(file.relative_to(project).as_posix() for file in files)
+    return {path: (project / path).read_bytes() for path in paths if path not in given}
+
+
+def test_validate_writes_its_outputs_and_nothing_else(project: Path) -> None:
+    validate()
+    assert tuple(outputs(project)) == VALIDATION_OUTS
+
+
+def test_report_writes_its_outputs_and_nothing_else(project: Path) -> None:
+    report()
+    assert tuple(outputs(project)) == TEST_OUTS
+
+
+@pytest.mark.parametrize("stage", [validate, report])
+def test_equal_inputs_give_equal_bytes(stage: Callable[[], None], project: Path) -> None:
+    stage()
+    first = outputs(project)
+    stage()
+    assert outputs(project) == first
+
+
+def test_the_headlines_are_scikit_learns_of_the_models_predictions(project: Path) -> None:
+    report()
+    split = splits.load("data/verified/test")
+    probabilities = predict_probabilities(load_model("models/model.keras"), split.images)
+    predicted = probabilities.argmax(axis=1)
+    written = json.loads(Path("metrics/test.json").read_text())
+    assert written["accuracy"] == pytest.approx(metrics.accuracy_score(split.labels, predicted), abs=1e-6)
+    assert written["f1_macro"] == pytest.approx(
+        metrics.f1_score(split.labels, predicted, average="macro", zero_division=0.0), abs=1e-6
+    )
+    assert written["auc_macro"] == pytest.approx(
+        metrics.roc_auc_score(split.labels, probabilities, multi_class="ovr"), abs=1e-6
+    )
+    assert written["loss"] == pytest.approx(metrics.log_loss(split.labels, probabilities), abs=1e-5)
+
+
+def test_the_headlines_of_both_splits_have_the_same_names_and_the_test_an_auc(project: Path) -> None:
+    validate()
+    report()
+    of_validation, of_test = (json.loads(Path(f"metrics/{name}.json").read_text()) for name in ("validation", "test"))
+    assert [*of_validation, "auc_macro"] == list(of_test)
+
+
+@pytest.mark.parametrize(("stage", "name", "count"), [(validate, "validation", 30), (report, "test", 45)])
+def test_predictions_are_a_row_an_image_with_the_names_of_the_classes(
+    stage: Callable[[], None], name: str, count: int, project: Path
+) -> None:
+    stage()
+    with open(f"plots/{name}/predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["actual"] for row in rows] == [CLASSES[index % 3] for index in range(count)]
+    assert {row["predicted"] for row in rows} <= set(CLASSES)
+
+
+def test_the_data_of_the_plots_name_every_class(project: Path) -> None:
+    report()
+    roc = json.loads(Path("plots/test/roc.json").read_text())
+    assert list(dict.fromkeys(row["class"] for row in roc)) == list(CLASSES)
+    assert all(type(row[field]) is float for row in roc for field in ("auc", "fpr", "tpr"))
+    by_class = json.loads(Path("metrics/test_classes.json").read_text())
+    assert {row["class"]: row["auc"] for row in roc} == {name: by_class[name]["auc"] for name in CLASSES}
+    f1 = json.loads(Path("plots/test/f1.json").read_text())
+    assert f1 == [{"class": name, "f1": by_class[name]["f1"]} for name in CLASSES]
+
+
+def test_headline_and_findings_are_printed_and_the_findings_kept(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    validate()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("validate: accuracy ")
+    assert "validate: Training stopped after epoch 2, its limit." in lines
+    assert "- Training stopped after epoch 2, its limit.\n" in Path("metrics/validation_findings.md").read_text()
+
+
+def test_two_classes_are_enough(project: Path) -> None:
+    shutil.rmtree("data/verified/test")
+    write_split(project / "data/verified/test", 10, ("no", "yes"))
+    save_model("models/model.keras", build(parameters.load().model.model_copy(update={"filters": (4,)}), 8, 2))
+    report()
+    assert list(json.loads(Path("metrics/test_classes.json").read_text())) == ["no", "yes"]
+
+
+def test_a_split_of_other_classes_than_the_models_is_an_error_and_nothing_is_written(project: Path) -> None:
+    shutil.rmtree("data/verified/test")
+    write_split(project / "data/verified/test", 10, ("no", "yes"))
+    with pytest.raises(UserError, match="the model has 3 classes, the split 2"):
+        report()
+    assert outputs(project) == {}
+
+
+@pytest.mark.parametrize("missing", ["metrics/history.csv", "metrics/train.json", "models/model.keras"])
+def test_what_train_has_not_written_is_an_error_that_names_it(missing: str, project: Path) -> None:
+    Path(missing).unlink()
+    with pytest.raises(UserError, match=rf"{missing}.*run `dvc repro train`"):
+        validate()
+    assert outputs(project) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("metrics/history.csv", "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate\n"),
+        ("metrics/history.csv", "epoch,loss\n1,0.5\n"),
+        ("metrics/history.csv", "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate\n1,a,b,c,d,e\n"),
+        ("metrics/train.json", "{}"),
+        ("metrics/train.json", "not JSON"),
+    ],
+)
+def test_a_history_that_train_did_not_write_is_an_error(path: str, text: str, project: Path) -> None:
+    Path(path).write_text(text)
+    with pytest.raises(UserError, match="hold no history of a training"):
+        validate()
