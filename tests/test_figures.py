@@ -111,15 +111,13 @@ def test_a_class_without_a_roc_curve_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("draw", [figures.confusion_matrix, figures.roc_curves])
-def test_odd_names_of_classes_are_drawn_as_they_are(draw: Callable[[Scores, str], Figure]) -> None:
-    scores = some_scores(3, ["_private", "$a$b$", "<b>é</b>"])
+def test_odd_names_of_classes_are_drawn_to_the_letter(draw: Callable[[Scores, str], Figure]) -> None:
+    scores = some_scores(3, ["_private", "$a_b$", "<b>猫</b>"])
     figure = draw(scores, "Title")
-    assert png(figure)
-    texts = [found for found in figure.findobj(Text) if isinstance(found, Text)]
-    for name in scores.names:
-        shown = [text for text in texts if name in text.get_text()]
-        assert shown
-        assert not any(text.get_parse_math() for text in shown)
+    assert png(figure)  # a formula that can't be read, or a character that the font lacks, would raise here
+    texts = [found.get_text() for found in figure.findobj(Text) if isinstance(found, Text)]
+    for name in ("_private", r"\$a_b\$", "<b>□</b>"):
+        assert any(name in text for text in texts), name
 
 
 @pytest.mark.parametrize("classes", [2, 50])

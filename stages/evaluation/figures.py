@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from stages.common.labels import label
 from stages.evaluation.history import Training
 from stages.evaluation.scores import Scores
 
@@ -68,8 +69,9 @@ def confusion_matrix(scores: Scores, title: str) -> Figure:
     axes.set_title(title)
     label_size = min(11.0, 360 / count)
     slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if few else {"rotation": 90}
-    axes.set_xticks(range(count), scores.names, fontsize=label_size, parse_math=False, **slanted)
-    axes.set_yticks(range(count), scores.names, fontsize=label_size, parse_math=False)
+    names = [label(name) for name in scores.names]
+    axes.set_xticks(range(count), names, fontsize=label_size, **slanted)
+    axes.set_yticks(range(count), names, fontsize=label_size)
     axes.set_xlabel("Predicted class")
     axes.set_ylabel("Actual class")
     bar = figure.colorbar(image, ax=axes, shrink=0.8, format=PercentFormatter(1.0, decimals=0))
@@ -83,8 +85,8 @@ def roc_curves(scores: Scores, title: str) -> Figure:
     axes = figure.subplots()
     curves = [(each.name, each.roc) for each in scores.classes if each.roc is not None]
     for (name, curve), (colour, style) in zip(curves, _line_styles(len(curves)), strict=True):
-        label = f"{curve.auc:.3f}  {name}"
-        axes.plot(curve.false_positive_rate, curve.true_positive_rate, color=colour, linestyle=style, label=label)
+        text = f"{curve.auc:.3f}  {label(name)}"
+        axes.plot(curve.false_positive_rate, curve.true_positive_rate, color=colour, linestyle=style, label=text)
     axes.plot([0, 1], [0, 1], ":", color=GREY, label="0.500  chance")
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.01)
@@ -94,11 +96,7 @@ def roc_curves(scores: Scores, title: str) -> Figure:
     axes.grid(alpha=0.3)
     columns = 1 + len(curves) // LEGEND_ROWS
     size = 10 if columns == 1 else 8
-    legend = figure.legend(
-        title="AUC    Class", alignment="left", loc="outside right upper", ncols=columns, fontsize=size
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    figure.legend(title="AUC    Class", alignment="left", loc="outside right upper", ncols=columns, fontsize=size)
     return figure
 
 
