@@ -68,11 +68,12 @@ def find_pairs(
         Shape (m, 2), the smaller index first, sorted, each pair once.
     """
     pairs = close_pairs(hashes, max_distance)
-    confirmed = [
-        _correlations(read(some[:, 0]), read(some[:, 1])) >= min_correlation
-        for some in np.split(pairs, range(PAIRS_AT_ONCE, len(pairs), PAIRS_AT_ONCE))
-    ]
-    return pairs[np.concatenate(confirmed)]
+    confirmed = [np.zeros(0, np.bool_)]
+    for start in range(0, len(pairs), PAIRS_AT_ONCE):
+        one, other = pairs[start : start + PAIRS_AT_ONCE].T
+        confirmed.append(_correlations(read(one), read(other)) >= min_correlation)
+    kept: NDArray[np.bool_] = np.concatenate(confirmed)
+    return pairs[kept]
 
 
 def close_pairs(hashes: NDArray[np.uint64], max_distance: int) -> NDArray[np.int64]:
