@@ -1,0 +1,100 @@
+"""What a person sees of a stage at its end and on its way."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from contextlib import suppress
+from pathlib import Path
+
+SLOW_STAGE = """
+import time
+from stages.common.console import progress, run_stage
+def stage():
+    with progress("work", 30, "images") as shown:
+        for _ in range(30):
+            time.sleep(0.1)
+            shown.advance(1)
+        shown.say("half way")
+run_stage("stage", stage)
+"""
+
+
+def run(program: str, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, text=True, capture_output=True, check=False, **options)  # type: ignore[call-overload,no-any-return]
+
+
+IMPORTS = "from stages.common.console import *\nfrom stages.common.files import *\n"
+
+
+def stage_that(body: str) -> str:
+    return f"{IMPORTS}def stage():\n    {body}\nrun_stage('stage', stage)"
+
+
+def test_a_user_error_is_its_text_and_a_code_without_a_traceback() -> None:
+    done = run(stage_that("raise UserError('params.yaml not found; run from the project')"))
+    assert (done.returncode, done.stderr) == (1, "stage: params.yaml not found; run from the project\n")
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    done = run(stage_that("1 / 0"))
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "ZeroDivisionError" in done.stderr
+
+
+def test_ctrl_c_is_one_line() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", stage_that("print('on', flush=True); __import__('time').sleep(60)")],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.strip() == "stage: interrupted; nothing was left half-written"
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    def limit_file_size() -> None:
+        # A write past this limit fails as it does on a full disk; without the signal, which would end the process.
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    done = run(stage_that(f"write_text({str(tmp_path / 'a.txt')!r}, 'x' * 10_000)"), preexec_fn=limit_file_size)
+    assert done.returncode == 1
+    assert done.stderr.startswith("stage: File too large")
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_in_a_log_progress_is_sparse_lines() -> None:
+    done = run(SLOW_STAGE)
+    assert done.stdout == "work: half way\n"
+    assert done.stderr == ""
+
+
+def test_on_a_terminal_progress_is_a_bar() -> None:
+    main, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen([sys.executable, "-c", SLOW_STAGE], stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    with suppress(OSError):  # Linux's way to say that the other end is closed
+        while piece := os.read(main, 1024):
+            shown += piece
+    os.close(main)
+    assert process.wait() == 0
+    assert re.search(r"work: +\d+%.*/30.0 .*images/s", shown.decode()), shown
