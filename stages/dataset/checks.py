@@ -84,7 +84,7 @@ def class_count(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
     for folder in _filled(inspection):
         count = len(folder.classes)
         if dataset.classes is not None and count != dataset.classes:
-            yield Issue(folder.name, f"has {count} classes; dataset.classes says {dataset.classes}")
+            yield Issue(folder.name, f"has {count} class{'es' * (count != 1)}; dataset.classes says {dataset.classes}")
         elif count < 2:
             yield Issue(folder.name, "has one class; there is nothing to tell apart")
 
@@ -159,9 +159,10 @@ def channel_drift(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
     """Splits whose images differ in their mean red, green or blue.
 
     The effect is the standardised mean difference, the difference of the splits' means over the standard deviation of
-    an image's mean (Cohen's d with the mean of both variances); its significance is that of Welch's test, with the
-    normal distribution for Student's: no split is so small that it matters.
+    an image's mean (Cohen's d with the mean of both variances); its significance is that of Welch's t-test.
     """
+    from scipy.special import stdtr  # not at the top, and not from scipy.stats, for the reason below
+
     for (split, a), (other_split, b) in combinations(_means_by_split(inspection), 2):
         if min(len(a), len(b)) < 2:
             continue
@@ -172,8 +173,10 @@ def channel_drift(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
             if variance + other_variance == 0:
                 continue  # every image of both has the same mean: drawings, for which a test of means says nothing
             effect = difference[channel] / math.sqrt((variance + other_variance) / 2)
-            z = difference[channel] / math.sqrt(variance / len(a) + other_variance / len(b))
-            if _is_drift(effect, math.erfc(z / math.sqrt(2)), dataset):
+            error, other_error = variance / len(a), other_variance / len(b)
+            freedom = (error + other_error) ** 2 / (error**2 / (len(a) - 1) + other_error**2 / (len(b) - 1))
+            probability = 2 * float(stdtr(freedom, -difference[channel] / math.sqrt(error + other_error)))
+            if _is_drift(effect, probability, dataset):
                 yield Issue(
                     f"{split} and {other_split}",
                     f"differ in their mean {name}, {a[:, channel].mean():.1f} and {b[:, channel].mean():.1f}, by "
@@ -183,7 +186,7 @@ def channel_drift(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
 
 def class_drift(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
     """Splits in which the classes are not equally frequent: the chi-square test of homogeneity, and Cramér's V."""
-    # Not from scipy.stats, which takes a second to import; not at the top, since the processes that decode import this.
+    # The processes that decode import this file too, and scipy.stats, which has the test ready made, takes a second.
     from scipy.special import chdtrc
 
     for (split, a), (other_split, b) in combinations(

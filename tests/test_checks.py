@@ -1,0 +1,268 @@
+"""Each check finds what it is for in a tiny dataset, and nothing in a sound one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.stats import chi2_contingency, ttest_ind
+
+from stages.common import parameters
+from stages.common.parameters import Checks, Dataset
+from stages.dataset import checks, splits
+from stages.dataset.checks import CHECKS, Issue
+from stages.dataset.decoding import decode, tasks_of
+from stages.dataset.image_folders import list_images
+from stages.dataset.inspection import Inspection, near_pairs
+
+SIZE = 32
+FOLDERS = ("a", "b", "c")  # of the splits train, validation and test
+DATASET = parameters.load(Path(__file__).parent.parent / "params.yaml").dataset.model_copy(
+    update={"root": "root", "train": ("a",), "validation": ("b",), "test": ("c",), "classes": 2, "images_per_folder": 4}
+)
+
+
+def picture(seed: int) -> NDArray[np.uint8]:
+    """Smooth noise, as unlike any other as two photographs are."""
+    small = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(small).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A sound dataset: in each of three folders two classes of two images."""
+    root = tmp_path / "root"
+    for seed, path in enumerate(f"{folder}/{name}/{file}" for folder in FOLDERS for name in "xy" for file in "12"):
+        save(root / f"{path}.png", picture(seed))
+    return root
+
+
+def save(path: Path, pixels: NDArray[np.uint8]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def inspect(root: Path, dataset: Dataset = DATASET) -> Inspection:
+    folders = {split: tuple(list_images(root, name) for name in names) for split, names in dataset.splits.items()}
+    parts, tasks = [], []
+    for split, of_split in folders.items():
+        part = root.parent / split
+        part.mkdir(exist_ok=True)
+        splits.allocate_images(part, sum(len(folder.members) for folder in of_split), SIZE)
+        parts.append(part)
+        tasks += tasks_of(of_split, part, SIZE)
+    images = decode(tasks, 1, lambda count: None)
+    return Inspection(folders, images, near_pairs(images, 8, 0.9, lambda rows: splits.read_images(parts, rows)))
+
+
+def found(root: Path, dataset: Dataset = DATASET) -> dict[str, list[Issue]]:
+    """The issues of each check that has any."""
+    inspection = inspect(root, dataset)
+    issues = {name: list(check(inspection, dataset)) for name, check in CHECKS.items()}
+    return {name: of_check for name, of_check in issues.items() if of_check}
+
+
+def test_every_check_has_a_severity_and_every_severity_a_check() -> None:
+    assert list(CHECKS) == list(Checks.model_fields)
+
+
+def test_a_sound_dataset_has_no_issue(root: Path) -> None:
+    assert found(root) == {}
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+@pytest.mark.parametrize(
+    ("harm", "expected"),
+    [
+        (
+            lambda root: shutil.rmtree(root / "b"),
+            {"missing_folder": [Issue("b", "is missing: there is no folder root/b/ and no root/b.zip")]},
+        ),
+        (
+            lambda root: (root / "b").rename(root / "other") and (root / "b").mkdir(),
+            {"missing_folder": [Issue("b", "is empty: it has no class folders")]},
+        ),
+        (
+            lambda root: [(root / f"c/y/{file}.png").unlink() for file in "12"],
+            {
+                "empty_class": [Issue("c/y", "has no images")],
+                "folder_size": [Issue("c", "has 2 images; dataset.images_per_folder says 4")],
+            },
+        ),
+        (
+            lambda root: shutil.rmtree(root / "c/y"),
+            {
+                "class_set": [Issue("c", "lacks classes that other folders have: y")],
+                "class_count": [Issue("c", "has 1 class; dataset.classes says 2")],
+                "folder_size": [Issue("c", "has 2 images; dataset.images_per_folder says 4")],
+            },
+        ),
+        (
+            lambda root: (root / "a/x/1.png").write_text("a text file named .png"),
+            {"unreadable_image": [Issue("a/x/1.png", "is no PNG, JPEG, WEBP, GIF or BMP image")]},
+        ),
+        (
+            lambda root: cut(root / "b/y/2.png"),
+            {"unreadable_image": [Issue("b/y/2.png", "can't be decoded: image file is truncated")]},
+        ),
+        (
+            lambda root: (root / "a/x/3.png").symlink_to("/dev/null"),
+            {"unsafe_file": [Issue("a/x/3.png", "is a link out of the dataset")]},
+        ),
+        (
+            lambda root: (root / "a/notes.txt").touch(),
+            {"misplaced_file": [Issue("a/notes.txt", "lies outside of the class folders")]},
+        ),
+        (
+            lambda root: save(root / "a/x/1.png", picture(99)[:, :20, 0]),
+            {"converted_image": [Issue("a/x/1.png", "resized from 20x32, converted from mode L")]},
+        ),
+        (
+            lambda root: save(root / "a/x/1.png", np.full((SIZE, SIZE, 3), (1, 2, 200), np.uint8)),
+            {"blank_image": [Issue("a/x/1.png", "is blank: red 1, green 2, blue 200 all over")]},
+        ),
+        (
+            lambda root: save(root / "a/x/2.png", picture(0)),
+            {"exact_duplicate": [Issue("a/x/2.png", "has the pixels of a/x/1.png")]},
+        ),
+        (
+            lambda root: save(root / "c/x/2.png", picture(0)),
+            {"leakage": [Issue("c/x/2.png", "has the pixels of a/x/1.png, which is in another split")]},
+        ),
+        (
+            lambda root: save(root / "a/y/2.png", picture(0)),
+            {
+                "exact_duplicate": [Issue("a/y/2.png", "has the pixels of a/x/1.png")],
+                "label_conflict": [Issue("a/y/2.png", "has the pixels of a/x/1.png, which has another label")],
+            },
+        ),
+        (
+            lambda root: save(root / "a/y/2.png", picture(0) // 2 + 40),
+            {"near_duplicate": [Issue("a/y/2.png", "has nearly the pixels of a/x/1.png")]},
+        ),
+        (
+            lambda root: save(root / "b/x/1.png", picture(0) // 2 + 40),
+            {"near_leakage": [Issue("b/x/1.png", "has nearly the pixels of a/x/1.png, which is in another split")]},
+        ),
+    ],
+    ids=lambda value: " and ".join(value) if isinstance(value, dict) else "",
+)
+def test_a_harm_is_found_and_nothing_else(
+    root: Path, harm: Callable[[Path], object], expected: dict[str, list[Issue]]
+) -> None:
+    harm(root)
+    issues = found(root)
+    if "unreadable_image" in issues:  # Pillow adds how many bytes it missed
+        issues["unreadable_image"] = [Issue(name, text.split(" (")[0]) for name, text in issues["unreadable_image"]]
+    assert issues == expected
+
+
+def test_a_folder_of_one_class_is_an_issue_whatever_is_expected(root: Path) -> None:
+    for folder in FOLDERS:
+        shutil.rmtree(root / folder / "y")
+    any_number = DATASET.model_copy(update={"classes": None, "images_per_folder": None})
+    assert found(root, any_number) == {
+        "class_count": [Issue(folder, "has one class; there is nothing to tell apart") for folder in FOLDERS]
+    }
+
+
+def test_copies_in_all_splits_are_told_once_for_each(root: Path) -> None:
+    for path in ("a/x/2", "b/x/1", "b/x/2", "c/y/1"):
+        save(root / f"{path}.png", picture(0))
+    issues = found(root)
+    assert [issue.subject for issue in issues["exact_duplicate"]] == ["a/x/2.png", "b/x/2.png"]
+    assert [issue.subject for issue in issues["leakage"]] == ["b/x/1.png", "b/x/2.png", "c/y/1.png"]
+    assert [issue.subject for issue in issues["label_conflict"]] == ["c/y/1.png"]
+
+
+def test_unreadable_images_are_no_copies_of_each_other(root: Path) -> None:
+    for path in ("a/x/1.png", "a/x/2.png", "c/x/1.png"):
+        (root / path).write_bytes(b"")
+    assert list(found(root)) == ["unreadable_image"]
+
+
+def fill(root: Path, counts: dict[str, tuple[int, int]], offset: int = 0, shift: str = "") -> Dataset:
+    """Folders with as many images of each class as told, those of the folder ``shift`` brighter."""
+    seed = 1000
+    for folder, of_folder in counts.items():
+        for name, count in zip("xy", of_folder, strict=True):
+            for index in range(count):
+                seed += 1
+                pixels = np.minimum(picture(seed) // 2 + (offset if folder == shift else 0), 255).astype(np.uint8)
+                save(root / folder / name / f"{index:03d}.png", pixels)
+    return DATASET.model_copy(update={"images_per_folder": None})
+
+
+def test_a_class_that_is_far_smaller_than_another_is_an_imbalance(tmp_path: Path) -> None:
+    dataset = fill(tmp_path / "root", {"a": (9, 4), "b": (4, 4), "c": (4, 4)})
+    assert found(tmp_path / "root", dataset) == {
+        "class_imbalance": [Issue("train", "has 2.2 times as many images of x (9) as of y (4)")]
+    }
+
+
+def test_brighter_images_in_one_split_are_a_drift_of_its_channels(tmp_path: Path) -> None:
+    dataset = fill(tmp_path / "root", {"a": (20, 20), "b": (20, 20), "c": (20, 20)}, offset=20, shift="c")
+    issues = found(tmp_path / "root", dataset)
+    assert list(issues) == ["channel_drift"]
+    assert {issue.subject for issue in issues["channel_drift"]} == {"train and test", "validation and test"}
+
+
+def test_a_drift_of_channels_is_significant_where_scipys_welch_test_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = fill(tmp_path / "root", {"a": (40, 40), "b": (40, 40), "c": (40, 40)}, offset=6, shift="c")
+    inspection = inspect(tmp_path / "root", dataset)
+    means = [inspection.images.means[inspection.split_of == split].astype(float) for split in range(3)]
+    told: list[float] = []
+    monkeypatch.setattr(checks, "_is_drift", lambda effect, probability, dataset: told.append(probability))
+    list(checks.channel_drift(inspection, dataset))
+    expected = [ttest_ind(means[i], means[j], equal_var=False).pvalue for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert np.allclose(told, np.concatenate(expected), rtol=1e-3, atol=0)
+
+
+def test_other_class_frequencies_in_one_split_are_a_drift_of_its_classes(tmp_path: Path) -> None:
+    dataset = fill(tmp_path / "root", {"a": (29, 31), "b": (29, 31), "c": (12, 48)})
+    dataset = dataset.model_copy(
+        update={"thresholds": dataset.thresholds.model_copy(update={"class_ratio": 9.0, "drift_significance": 0.01})}
+    )
+    issues = found(tmp_path / "root", dataset)
+    assert list(issues) == ["class_drift"]
+    assert [issue.subject for issue in issues["class_drift"]] == ["train and test", "validation and test"]
+    assert issues["class_drift"][0].problem.startswith("differ in the frequencies of their classes, Cramér's V 0.30")
+
+
+def test_a_drift_of_classes_is_significant_where_scipys_chi_square_test_says_so(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = np.array([[50, 31, 20], [12, 9, 4], [70, 20, 60]])
+    inspection = inspect(root)
+    monkeypatch.setattr(Inspection, "class_counts", lambda self: counts)
+    told: list[tuple[float, float]] = []
+    monkeypatch.setattr(checks, "_is_drift", lambda effect, probability, dataset: told.append((effect, probability)))
+    list(checks.class_drift(inspection, DATASET))
+    for (effect, probability), (i, j) in zip(told, ((0, 1), (0, 2), (1, 2)), strict=True):
+        reference = chi2_contingency(counts[[i, j]], correction=False)
+        assert probability == pytest.approx(reference.pvalue)
+        assert effect == pytest.approx(np.sqrt(reference.statistic / counts[[i, j]].sum()))
+
+
+def test_a_difference_that_chance_explains_is_no_drift(root: Path) -> None:
+    (root / "c/x/1.png").unlink()
+    assert "class_drift" not in found(root)
+
+
+def test_a_check_counts_all_issues_and_keeps_the_first(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "KEPT", 2)
+    for path in sorted(root.glob("*/x/*.png")):
+        path.write_bytes(b"")
+    (outcome,) = [outcome for outcome in checks.run(inspect(root), DATASET) if outcome.found]
+    assert (outcome.check, outcome.severity, outcome.found) == ("unreadable_image", "error", 6)
+    assert outcome.first == (Issue("a/x/1.png", "is empty"), Issue("a/x/2.png", "is empty"))
