@@ -95,7 +95,7 @@ def _decode(folders: Mapping[str, tuple[ImageFolder, ...]], parts: Mapping[str, 
     with progress("verify", total, "images") as shown:
         images = decode(tasks, processes, shown.advance)
     seconds = max(time.monotonic() - started, 1e-3)
-    print(f"verify: {total:,} images in {seconds:.1f} s, {total / seconds:,.0f} a second, on {processes} processes")
+    print(f"verify: {total:,} images in {seconds:.1f} s, {total / seconds:,.0f} a second, processes: {processes}")
     return images
 
 

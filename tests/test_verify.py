@@ -1,0 +1,223 @@
+"""The stage as a whole on tiny datasets: what it writes, and what it says and leaves where the dataset fails."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from stages import verify as stage
+from stages.common.console import UserError
+from stages.dataset import splits
+from stages.dataset.checks import CHECKS
+from stages.verify import verify
+from tests.conftest import CLASSES, draw, draw_folder
+
+PROJECT = Path(__file__).parent.parent
+OUTPUTS = ("data/verified", "metrics", "plots")
+
+
+def set_parameters(**checks: str) -> None:
+    """``params.yaml`` with the defaults, the tiny dataset and, for some checks, other severities."""
+    values = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    dataset = values["dataset"]
+    dataset.update(root="data/images", train=["a", "b"], validation=["c"], test=["d"])
+    dataset.update(image_size=16, classes=3, images_per_folder=12, checks={**dataset["checks"], **checks})
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with a sound dataset: train of two folders, validation, and test as a zip; 3 classes of 4 images."""
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "data/images"
+    for seed, name in enumerate(("a", "b", "c", "d")):
+        draw_folder(root / name, 4, seed)
+    shutil.make_archive(str(root / "d"), "zip", root / "d")
+    shutil.rmtree(root / "d")
+    set_parameters()
+    return root
+
+
+def failures() -> list[dict[str, str]]:
+    with open("data/failures.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def fail() -> str:
+    """What the stage says as it fails; none of its outputs may be there then."""
+    with pytest.raises(UserError) as error:
+        verify()
+    left = [path for output in OUTPUTS for path in Path(output).rglob("*") if path.is_file()]
+    assert left == []
+    return str(error.value)
+
+
+def snapshot(folder: Path) -> dict[str, tuple[bytes, float]]:
+    return {str(path): (path.read_bytes(), path.stat().st_mtime) for path in folder.rglob("*") if path.is_file()}
+
+
+def output_bytes() -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for name in OUTPUTS for path in Path(name).rglob("*") if path.is_file()}
+
+
+def test_a_sound_dataset_is_packed_and_described(root: Path) -> None:
+    before = snapshot(root)
+    verify()
+    train = splits.load("data/verified/train")
+    assert train.images.shape == (24, 16, 16, 3)
+    assert train.classes == CLASSES
+    assert train.folder_sizes == (12, 12)
+    assert train.names[0] == "a/000_circle/000.png"
+    assert np.array_equal(train.images[0], np.asarray(Image.open(root / "a/000_circle/000.png")))
+    assert train.labels.tolist() == [label for _ in "ab" for label in range(3) for _ in range(4)]
+    assert splits.load("data/verified/test").names[-1] == "d/002_cross/003.png"
+    assert json.loads(Path("metrics/dataset.json").read_text()) == {
+        "train_images": 24,
+        "validation_images": 12,
+        "test_images": 12,
+        "classes": 3,
+        "exact_duplicates": 0,
+        "leaked_images": 0,
+        "near_duplicates": 0,
+        "near_leaked_images": 0,
+        "converted_images": 0,
+        "warnings": {"total": 0},
+    }
+    assert Path("metrics/dataset_warnings.csv").read_text() == "check,subject,problem\n"
+    for name in ("samples", "class_counts"):
+        with Image.open(f"plots/dataset/{name}.png") as picture:
+            assert picture.width <= 1280
+    assert not Path("data/failures.csv").exists()
+    assert snapshot(root) == before
+
+
+def test_equal_inputs_give_equal_bytes_on_any_number_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    verify()
+    first = output_bytes()
+    monkeypatch.setattr(stage, "BYTES_A_PROCESS", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    verify()
+    assert output_bytes() == first
+
+
+def test_warnings_are_counted_by_check_and_listed_with_their_files(root: Path) -> None:
+    shutil.copy(root / "a/000_circle/000.png", root / "b/000_circle/000.png")
+    Image.fromarray(draw(1, np.random.default_rng(9), size=20)).save(root / "c/001_square/000.png")
+    verify()
+    metrics = json.loads(Path("metrics/dataset.json").read_text())
+    assert metrics["exact_duplicates"] == metrics["converted_images"] == 1
+    assert metrics["warnings"] == {"total": 2, "converted_image": 1, "exact_duplicate": 1}
+    assert Path("metrics/dataset_warnings.csv").read_text().splitlines()[1:] == [
+        "converted_image,c/001_square/000.png,resized from 20x20",
+        "exact_duplicate,b/000_circle/000.png,has the pixels of a/000_circle/000.png",
+    ]
+
+
+def test_all_failures_are_listed_and_summed_up(root: Path) -> None:
+    for path in sorted((root / "a/000_circle").iterdir()):
+        path.write_text("no image")
+    shutil.rmtree(root / "c")
+    no_image = "is no PNG, JPEG, WEBP, GIF or BMP image"
+    assert fail().splitlines() == [
+        "the dataset fails 2 of 18 checks; every finding is in data/failures.csv",
+        "  missing_folder (1): c is missing: there is no folder data/images/c/ and no data/images/c.zip",
+        f"  unreadable_image (4): a/000_circle/000.png {no_image}; a/000_circle/001.png {no_image}; "
+        f"a/000_circle/002.png {no_image} ...",
+    ]
+    assert [row["check"] for row in failures()] == ["missing_folder"] + ["unreadable_image"] * 4
+    assert failures()[-1]["subject"] == "a/000_circle/003.png"
+
+
+def test_a_failure_leaves_no_output_of_an_earlier_run_and_success_no_failures(root: Path) -> None:
+    verify()
+    image = root / "a/000_circle/000.png"
+    sound = image.read_bytes()
+    image.write_bytes(sound[:50])
+    fail()
+    image.write_bytes(sound)
+    verify()
+    assert not Path("data/failures.csv").exists()
+
+
+def test_test_images_among_the_training_images_are_a_failure(root: Path) -> None:
+    with zipfile.ZipFile(root / "d.zip") as archive:
+        (root / "a/000_circle/000.png").write_bytes(archive.read("000_circle/003.png"))
+    assert "leakage (1): d/000_circle/003.png has the pixels of a/000_circle/000.png, which is in" in fail()
+
+
+def test_unreadable_images_are_left_out_where_they_are_no_error(root: Path) -> None:
+    set_parameters(unreadable_image="warning")
+    (root / "b/001_square/001.png").write_bytes(b"")
+    verify()
+    train = splits.load("data/verified/train")
+    assert len(train.images) == len(train.labels) == len(train.names) == 23
+    assert train.folder_sizes == (12, 11)
+    assert "b/001_square/001.png" not in train.names
+    for name, image in zip(train.names, train.images, strict=True):
+        assert np.array_equal(image, np.asarray(Image.open(root / name)))
+    assert sorted(path.name for path in Path("data/verified/train").iterdir()) == [
+        "images.npy",
+        "index.json",
+        "labels.npy",
+    ]
+    metrics = json.loads(Path("metrics/dataset.json").read_text())
+    assert (metrics["train_images"], metrics["warnings"]["unreadable_image"]) == (23, 1)
+
+
+def test_a_check_that_is_off_says_nothing(root: Path) -> None:
+    set_parameters(exact_duplicate="off")
+    shutil.copy(root / "a/000_circle/000.png", root / "b/000_circle/000.png")
+    verify()
+    metrics = json.loads(Path("metrics/dataset.json").read_text())
+    assert (metrics["exact_duplicates"], metrics["warnings"]) == (1, {"total": 0})
+    assert Path("metrics/dataset_warnings.csv").read_text() == "check,subject,problem\n"
+
+
+def test_a_split_without_images_is_an_error_whatever_the_severities(root: Path) -> None:
+    set_parameters(**dict.fromkeys(CHECKS, "off"))
+    shutil.rmtree(root / "c")
+    assert fail() == "dataset.validation: its folders hold no image that can be used"
+
+
+def test_a_dataset_root_that_does_not_exist_is_a_clear_error(root: Path) -> None:
+    verify()
+    root.rename(root.with_name("elsewhere"))
+    assert fail().startswith("dataset.root: data/images is no folder")
+
+
+def test_names_with_spaces_unicode_and_html_work(root: Path) -> None:
+    for index, name in enumerate(("<img src=x onerror=alert(1)>", "wild $a$ cat", "犬")):
+        for folder in "abc":
+            (root / folder / CLASSES[index]).rename(root / folder / name)
+        with zipfile.ZipFile(root / "new.zip", "a") as new, zipfile.ZipFile(root / "d.zip") as old:
+            for member in old.namelist():
+                if member.startswith(CLASSES[index]) and not member.endswith("/"):
+                    new.writestr(member.replace(CLASSES[index], name), old.read(member))
+    (root / "new.zip").replace(root / "d.zip")
+    verify()
+    assert splits.load("data/verified/test").classes == ("<img src=x onerror=alert(1)>", "wild $a$ cat", "犬")
+
+
+def test_as_a_process_it_ends_with_one_message_and_without_tensorflow(root: Path) -> None:
+    program = (
+        "import sys; from stages.common.console import run_stage; from stages.verify import verify\n"
+        "assert 'tensorflow' not in sys.modules and 'matplotlib' not in sys.modules\n"
+        "run_stage('verify', verify)"
+    )
+    (root / "c/000_circle/000.png").write_bytes(b"\x89PNG")
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert run.returncode == 1
+    assert run.stderr.startswith("verify: the dataset fails 1 of 18 checks")
+    assert "Traceback" not in run.stderr
