@@ -17,7 +17,7 @@ test: .venv/installed ## Lint, check the types and run the tests
 	ruff check
 	ruff format --check
 	mypy
-	pytest
+	pytest --numprocesses auto --dist loadfile
 
 .PHONY: lock
 lock: .venv/installed ## Resolve pyproject.toml into requirements.lock anew

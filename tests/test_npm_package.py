@@ -56,10 +56,18 @@ def test_an_odd_picture_is_an_error(tmp_path: Path, content: bytes, reason: str)
 
 @pytest.mark.parametrize(
     "text",
-    [b"no JSON", b"[" * 130, b"{}", b"[1, 2]", b"[" + b"10," * 11 + b"1]", b"[" + b"true," * 11 + b"1]", b"\xff"],
+    [
+        b"no JSON",
+        b"[" * 130,
+        b"{}",
+        b"[1, 2]",
+        b"[" + b"10," * (COUNT - 1) + b"1]",
+        b"[" + b"true," * (COUNT - 1) + b"1]",
+        b"\xff",
+    ],
 )
 def test_odd_labels_are_an_error(tmp_path: Path, text: bytes) -> None:
-    with pytest.raises(UserError, match=r"package/test_lables\.json is not (JSON|a list of 12 labels from 0 to 9)"):
+    with pytest.raises(UserError, match=r"package/test_lables\.json is not (JSON|a list of 24 labels from 0 to 9)"):
         read_with(tmp_path, "test_lables.json", text)
 
 

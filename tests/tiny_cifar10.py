@@ -1,4 +1,4 @@
-"""A CIFAR-10 of six batches of twelve images, as both kinds of archive that the real one comes in."""
+"""A CIFAR-10 of six batches of two dozen images, as both kinds of archive that the real one comes in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 from stages.dataset.cifar10 import Batch, Contents, checksum
 
-COUNT = 12
+COUNT = 24
 NAMES = ("train1", "train2", "train3", "train4", "train5", "test")
 
 
