@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-BANDS = {
+BANDS: dict[str, dict[str, float]] = {
     "metrics/test.json": {"accuracy": 0.04, "f1_macro": 0.04, "auc_macro": 0.015},
     "metrics/validation.json": {"accuracy": 0.04, "loss": 0.15},
     "metrics/train.json": {"parameters": 0, "epochs": 10},

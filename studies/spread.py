@@ -98,8 +98,8 @@ def table(runs: list[dict[str, str]]) -> str:
         deviation = accuracy.std(ddof=1) if len(accuracy) > 1 else np.nan
         after = sum(run["first_drop"] != "" and int(run["best_epoch"]) > int(run["first_drop"]) for run in group)
         lines.append(
-            f"| {arm} | {version} | {len(group)} | {accuracy.mean():.2%} ± {deviation:.2%} | "
-            f"{accuracy.min():.2%} to {accuracy.max():.2%} | {after} of {len(group)} | "
+            f"| {arm} | {version} | {len(group)} | {100 * accuracy.mean():.2f} % ± {100 * deviation:.2f} % | "
+            f"{100 * accuracy.min():.2f} % to {100 * accuracy.max():.2f} % | {after} of {len(group)} | "
             f"{(accuracy >= NOTEBOOK_TEST_ACCURACY).sum()} | "
             f"mean {(NOTEBOOK_TEST_ACCURACY - accuracy.mean()) / deviation:+.1f} sd |"
         )

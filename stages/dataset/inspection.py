@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stages.dataset.decoding import Decoded
 from stages.dataset.image_folders import ImageFolder
-from stages.dataset.near_duplicates import find_pairs
+from stages.dataset.near_duplicates import find_partners
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Inspection:
     Attributes:
         folders: those of each split, by its name.
         images: of all folders, one after the other.
-        near_pairs: int64, shape (m, 2), pairs of images that are nearly equal; the smaller index first, sorted.
+        read: from k rows to the images' pixels, shape (k, size, size, 3).
     """
 
     folders: Mapping[str, tuple[ImageFolder, ...]]
     images: Decoded
-    near_pairs: NDArray[np.int64]
+    read: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 
     @cached_property
     def all_folders(self) -> tuple[ImageFolder, ...]:
@@ -90,21 +90,23 @@ class Inspection:
         return counts
 
 
-def near_pairs(
+def near_partners(
     images: Decoded,
+    split_of: NDArray[np.int32],
     max_distance: int,
     min_correlation: float,
     read: Callable[[NDArray[np.int64]], NDArray[np.uint8]],
 ) -> NDArray[np.int64]:
-    """Pairs of readable images that are nearly, not wholly, equal; of equal ones the first stands for all.
+    """For each image an earlier one that it nearly, not wholly, equals: one in its split, one in another.
 
-    See :func:`~stages.dataset.near_duplicates.find_pairs` for the arguments and the result.
+    Unreadable images have none, and of wholly equal ones the first stands for all. For the arguments and the result see
+    :func:`~stages.dataset.near_duplicates.find_partners`.
     """
     rows = np.flatnonzero(_readable(images))
     _, first = np.unique(images.digests[rows], return_index=True)
     rows = rows[np.sort(first)]
-    pairs = find_pairs(images.hashes[rows], max_distance, min_correlation, lambda some: read(rows[some]))
-    return rows[pairs]
+    hashes, splits = images.hashes[rows], split_of[rows]
+    return rows[find_partners(hashes, splits, max_distance, min_correlation, lambda some: read(rows[some]))]
 
 
 def _readable(images: Decoded) -> NDArray[np.bool_]:

@@ -24,7 +24,8 @@ HASH_SIDE = 8  # lowest frequencies a side that give a bit each
 # 8, and still nearly all within 4.
 ORDERS = 32
 NEIGHBOURS = 8
-# An image in this many pairs looks for no more: thousands of images that are all alike would make millions of pairs.
+# An image in this many pairs of a kind looks for no more: thousands of images that are all alike would make millions
+# of pairs. Of those not every pair is found then, but nearly every image is in one.
 ENOUGH_PAIRS = 8
 
 PAIRS_AT_ONCE = 1000  # whose pixels are in memory together
@@ -50,42 +51,44 @@ def perceptual_hashes(grey: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return np.packbits(bits, axis=1).view(">u8").ravel().astype(np.uint64)
 
 
-def find_pairs(
+def find_partners(
     hashes: NDArray[np.uint64],
+    split_of: NDArray[np.int32],
     max_distance: int,
     min_correlation: float,
     read: Callable[[NDArray[np.int64]], NDArray[np.uint8]],
 ) -> NDArray[np.int64]:
-    """Pairs of images whose hashes differ in few bits and whose pixels correlate.
+    """For each image an earlier one with nearly the same pixels, if there is one: one in its split, one in another.
 
     Args:
         hashes: shape (n,).
-        max_distance: most bits in which the hashes of a pair differ.
-        min_correlation: least Pearson correlation of a pair's pixels, over all positions and channels.
+        split_of: shape (n,), the split of each image, as a number.
+        max_distance: most bits in which the hashes of two such images differ.
+        min_correlation: least Pearson correlation of their pixels, over all positions and channels.
         read: from k indices to the images' pixels, shape (k, size, size, 3).
 
     Returns:
-        Shape (m, 2), the smaller index first, sorted, each pair once.
+        Shape (m, 2), the later image first, sorted.
     """
-    pairs = close_pairs(hashes, max_distance)
-    confirmed = [np.zeros(0, np.bool_)]
-    for start in range(0, len(pairs), PAIRS_AT_ONCE):
-        one, other = pairs[start : start + PAIRS_AT_ONCE].T
-        confirmed.append(_correlations(read(one), read(other)) >= min_correlation)
-    kept: NDArray[np.bool_] = np.concatenate(confirmed)
-    return pairs[kept]
+    pairs = close_pairs(hashes, split_of, max_distance)
+    same_split = split_of[pairs[:, 0]] == split_of[pairs[:, 1]]
+    kinds = [_confirmed(pairs[kind], min_correlation, read) for kind in (same_split, ~same_split)]
+    partners = np.concatenate(kinds)
+    return partners[np.lexsort(partners.T[::-1])]
 
 
-def close_pairs(hashes: NDArray[np.uint64], max_distance: int) -> NDArray[np.int64]:
+def close_pairs(
+    hashes: NDArray[np.uint64], split_of: NDArray[np.int32], max_distance: int
+) -> NDArray[np.int64]:
     """Pairs of hashes that differ in ``max_distance`` bits at most; nearly all of them, see :data:`ORDERS`.
 
     Returns:
-        Shape (m, 2), the smaller index first, sorted, each pair once.
+        Shape (m, 2), the later image first, sorted, each pair once.
     """
     count = len(hashes)
     bits = np.unpackbits(hashes.astype(">u8").view(np.uint8).reshape(count, 8), axis=1)
-    keys = np.zeros(0, np.int64)  # of the pairs so far: first * count + second
-    pairs_of_image = np.zeros(count, np.int64)
+    keys = np.zeros(0, np.int64)  # of the pairs so far: later image * count + earlier image
+    pairs_of_image = np.zeros((2, count), np.int64)  # within a split, and across
     generator = np.random.default_rng(0)
     for _ in range(ORDERS):
         shuffled = np.ascontiguousarray(np.packbits(bits[:, generator.permutation(64)], axis=1))
@@ -96,12 +99,34 @@ def close_pairs(hashes: NDArray[np.uint64], max_distance: int) -> NDArray[np.int
             distances = np.bitwise_count(sorted_hashes[step:] ^ sorted_hashes[:-step])
             hits = np.flatnonzero(distances <= max_distance)
             one, other = order[hits], order[hits + step]
-            wanted = np.minimum(pairs_of_image[one], pairs_of_image[other]) < ENOUGH_PAIRS
+            kind = (split_of[one] != split_of[other]).astype(np.int8)
+            wanted = np.minimum(pairs_of_image[kind, one], pairs_of_image[kind, other]) < ENOUGH_PAIRS
             one, other = one[wanted], other[wanted]
-            found.append(np.minimum(one, other) * count + np.maximum(one, other))
+            found.append(np.maximum(one, other) * count + np.minimum(one, other))
         keys = np.unique(np.concatenate([keys, *found]))
-        pairs_of_image = np.bincount(np.concatenate([keys // count, keys % count]), minlength=count)
-    return np.stack([keys // count, keys % count], axis=1)
+        later, earlier = keys // max(count, 1), keys % max(count, 1)
+        across = split_of[later] != split_of[earlier]
+        for kind, chosen in enumerate((~across, across)):
+            pairs_of_image[kind] = np.bincount(np.concatenate([later[chosen], earlier[chosen]]), minlength=count)
+    return np.stack([later, earlier], axis=1)
+
+
+def _confirmed(
+    pairs: NDArray[np.int64], min_correlation: float, read: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+) -> NDArray[np.int64]:
+    """The first pair of each later image whose pixels correlate; ``pairs`` are sorted."""
+    confirmed = [np.zeros((0, 2), np.int64)]
+    while len(pairs):
+        _, first = np.unique(pairs[:, 0], return_index=True)
+        tried = pairs[first]
+        correlate = np.zeros(len(tried), np.bool_)
+        for start in range(0, len(tried), PAIRS_AT_ONCE):
+            later, earlier = tried[start : start + PAIRS_AT_ONCE].T
+            correlate[start : start + len(later)] = _correlations(read(later), read(earlier)) >= min_correlation
+        confirmed.append(tried[correlate])
+        pairs = np.delete(pairs, first, axis=0)
+        pairs = pairs[~np.isin(pairs[:, 0], tried[correlate, 0])]
+    return np.concatenate(confirmed)
 
 
 def _correlations(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,0 +1,28 @@
+"""The study of the spread over seeds: its recipes are those of params.yaml, and its table's figures are right."""
+
+from __future__ import annotations
+
+import pytest
+
+from stages.common import parameters
+from studies.spread import ARMS, recipe_of, table
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_an_arm_is_the_default_recipe_with_what_it_names_changed(arm: str) -> None:
+    defaults = parameters.load().train.model_dump()
+    changed = recipe_of(arm, parameters.load().train).model_dump()
+    assert {key for key in defaults if defaults[key] != changed[key]} == set(ARMS[arm])
+
+
+def test_the_table_gives_mean_deviation_and_the_place_of_the_notebooks_run() -> None:
+    run = {"arm": "defaults", "tensorflow": "2.21.0", "first_drop": "10"}
+    runs = [
+        run | {"test_accuracy": "0.69", "best_epoch": "8"},
+        run | {"test_accuracy": "0.70", "best_epoch": "9"},
+        run | {"test_accuracy": "0.73", "best_epoch": "11"},
+    ]
+    row = [cell.strip() for cell in table(runs).splitlines()[-1].split("|")]
+    assert row[1:-1] == [
+        "defaults", "2.21.0", "3", "70.67 % ± 2.08 %", "69.00 % to 73.00 %", "1 of 3", "1", "mean +0.8 sd",
+    ]  # fmt: skip
