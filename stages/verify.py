@@ -20,6 +20,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from stages.dataset import checks, splits
 from stages.dataset.checks import Outcome
 from stages.dataset.decoding import Decoded, decode, tasks_of
 from stages.dataset.image_folders import ImageFolder, list_images
-from stages.dataset.inspection import Inspection, near_pairs
+from stages.dataset.inspection import Inspection
 
 VERIFIED = Path("data/verified")
 METRICS = Path("metrics/dataset.json")
@@ -51,14 +52,7 @@ def verify() -> None:
     with ExitStack() as stack:
         parts = {split: stack.enter_context(atomic_folder(VERIFIED / split)) for split in folders}
         images = _decode(folders, parts, dataset.image_size)
-        thresholds = dataset.thresholds
-        pairs = near_pairs(
-            images,
-            thresholds.hash_distance,
-            thresholds.correlation,
-            lambda rows: splits.read_images(list(parts.values()), rows),
-        )
-        inspection = Inspection(folders, images, pairs)
+        inspection = Inspection(folders, images, partial(splits.read_images, list(parts.values())), dataset.thresholds)
         outcomes = checks.run(inspection, dataset)
         _stop_at_failures(inspection, dataset, outcomes)
         _pack(inspection, parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from stages.dataset import checks, splits
 from stages.dataset.checks import CHECKS, Issue
 from stages.dataset.decoding import decode, tasks_of
 from stages.dataset.image_folders import list_images
-from stages.dataset.inspection import Inspection, near_pairs
+from stages.dataset.inspection import Inspection
 
 SIZE = 32
 FOLDERS = ("a", "b", "c")  # of the splits train, validation and test
@@ -57,7 +58,7 @@ def inspect(root: Path, dataset: Dataset = DATASET) -> Inspection:
         parts.append(part)
         tasks += tasks_of(of_split, part, SIZE)
     images = decode(tasks, 1, lambda count: None)
-    return Inspection(folders, images, near_pairs(images, 8, 0.9, lambda rows: splits.read_images(parts, rows)))
+    return Inspection(folders, images, partial(splits.read_images, parts), dataset.thresholds)
 
 
 def found(root: Path, dataset: Dataset = DATASET) -> dict[str, list[Issue]]:

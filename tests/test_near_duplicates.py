@@ -7,16 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.dataset.near_duplicates import ENOUGH_PAIRS, NEIGHBOURS, close_pairs, find_pairs, perceptual_hashes
+from stages.dataset.near_duplicates import ENOUGH_PAIRS, NEIGHBOURS, close_pairs, find_partners, perceptual_hashes
 
 
 def all_close_pairs(hashes: NDArray[np.uint64], max_distance: int) -> NDArray[np.int64]:
     distances = np.bitwise_count(hashes[:, np.newaxis] ^ hashes)
-    return np.argwhere(np.triu(distances <= max_distance, k=1))
+    return np.argwhere(np.tril(distances <= max_distance, k=-1))
 
 
 def with_flipped_bits(value: int, count: int, generator: np.random.Generator) -> int:
     return value ^ sum(1 << int(bit) for bit in generator.choice(64, count, replace=False))
+
+
+def one_split(hashes: NDArray[np.uint64]) -> NDArray[np.int32]:
+    return np.zeros(len(hashes), np.int32)
 
 
 def test_the_hash_is_that_of_imagehash() -> None:
@@ -34,7 +38,7 @@ def test_nearly_all_close_pairs_are_found() -> None:
     copies = [with_flipped_bits(int(value), 1 + index % 8, generator) for index, value in enumerate(originals[:2000])]
     hashes = np.concatenate([originals, np.array(copies, np.uint64)])
     expected = {tuple(pair) for pair in all_close_pairs(hashes, 8).tolist()}
-    found = {tuple(pair) for pair in close_pairs(hashes, 8).tolist()}
+    found = {tuple(pair) for pair in close_pairs(hashes, one_split(hashes), 8).tolist()}
     assert len(expected) >= 2000
     assert found <= expected
     assert len(found) > 0.99 * len(expected)
@@ -43,27 +47,42 @@ def test_nearly_all_close_pairs_are_found() -> None:
 def test_equal_hashes_are_always_found() -> None:
     hashes = np.random.default_rng(2).integers(0, 2**64, 1000, dtype=np.uint64)
     hashes[900:] = hashes[:100]
-    assert close_pairs(hashes, 0).tolist() == [[index, 900 + index] for index in range(100)]
+    assert close_pairs(hashes, one_split(hashes), 0).tolist() == [[900 + index, index] for index in range(100)]
 
 
 def test_thousands_of_images_that_are_all_alike_make_few_pairs() -> None:
     count = 20_000
-    pairs = close_pairs(np.full(count, 0x0F0F0F0F0F0F0F0F, np.uint64), 8)
-    assert len(pairs) <= (NEIGHBOURS + ENOUGH_PAIRS) * count
-    assert np.isin(np.arange(count), pairs).all()
+    alternating = np.arange(count, dtype=np.int32) % 2
+    pairs = close_pairs(np.full(count, 0x0F0F0F0F0F0F0F0F, np.uint64), alternating, 8)
+    assert len(pairs) <= (NEIGHBOURS + 2 * ENOUGH_PAIRS) * count
+    same_split = alternating[pairs[:, 0]] == alternating[pairs[:, 1]]
+    for kind in (pairs[same_split], pairs[~same_split]):
+        assert np.isin(np.arange(count), kind).all()
 
 
-def test_no_or_one_image_makes_no_pair() -> None:
+def test_no_or_one_image_has_no_partner() -> None:
     for count in (0, 1):
-        pairs = find_pairs(np.zeros(count, np.uint64), 8, 0.9, lambda rows: np.zeros((len(rows), 4, 4, 3), np.uint8))
-        assert pairs.shape == (0, 2)
+        hashes = np.zeros(count, np.uint64)
+        partners = find_partners(
+            hashes, one_split(hashes), 8, 0.9, lambda rows: np.zeros((len(rows), 4, 4, 3), np.uint8)
+        )
+        assert partners.shape == (0, 2)
 
 
-def test_pairs_are_confirmed_by_their_pixels() -> None:
+def test_partners_are_confirmed_by_their_pixels() -> None:
     generator = np.random.default_rng(3)
-    images = generator.integers(0, 200, (4, 8, 8, 3), dtype=np.uint8)
+    images = generator.integers(0, 200, (5, 8, 8, 3), dtype=np.uint8)
     images[2] = images[0] + generator.integers(0, 10, (8, 8, 3), dtype=np.uint8)
     images[3] = 7  # of one colour, so that it correlates with nothing
-    hashes = np.zeros(4, np.uint64)
-    assert find_pairs(hashes, 8, 0.9, lambda rows: images[rows]).tolist() == [[0, 2]]
-    assert find_pairs(hashes, 8, 0.9999, lambda rows: images[rows]).tolist() == []
+    images[4] = images[0]
+    hashes = np.zeros(5, np.uint64)
+    split_of = np.array([0, 0, 0, 0, 1], np.int32)
+    assert find_partners(hashes, split_of, 8, 0.9, lambda rows: images[rows]).tolist() == [[2, 0], [4, 0]]
+    assert find_partners(hashes, split_of, 8, 0.9999, lambda rows: images[rows]).tolist() == [[4, 0]]
+
+
+def test_a_partner_in_the_split_does_not_hide_one_in_another() -> None:
+    images = np.random.default_rng(4).integers(0, 256, (1, 8, 8, 3), dtype=np.uint8).repeat(4, axis=0)
+    split_of = np.array([0, 0, 1, 1], np.int32)
+    partners = find_partners(np.zeros(4, np.uint64), split_of, 8, 0.9, lambda rows: images[rows])
+    assert partners.tolist() == [[1, 0], [2, 0], [3, 0], [3, 2]]

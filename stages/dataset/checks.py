@@ -144,15 +144,16 @@ def label_conflict(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
 
 
 def near_duplicate(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
-    one, other = inspection.near_pairs.T
-    same_split = inspection.split_of[one] == inspection.split_of[other]
-    return _pairs(inspection, _first_partners(inspection.near_pairs[same_split]), "has nearly the pixels of {}")
+    image, partner = inspection.near_partners.T
+    same_split = inspection.split_of[image] == inspection.split_of[partner]
+    return _pairs(inspection, inspection.near_partners[same_split], "has nearly the pixels of {}")
 
 
 def near_leakage(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
-    one, other = inspection.near_pairs.T
-    partners = _first_partners(inspection.near_pairs[inspection.split_of[one] != inspection.split_of[other]])
-    return _pairs(inspection, partners, "has nearly the pixels of {}, which is in another split")
+    image, partner = inspection.near_partners.T
+    other_split = inspection.split_of[image] != inspection.split_of[partner]
+    problem = "has nearly the pixels of {}, which is in another split"
+    return _pairs(inspection, inspection.near_partners[other_split], problem)
 
 
 def channel_drift(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
@@ -255,12 +256,6 @@ def _pairs(inspection: Inspection, pairs: NDArray[np.int64], problem: str) -> It
     """An issue for the first image of each pair; ``problem`` has a place for the name of the second."""
     for row, other in pairs:
         yield Issue(inspection.names[row], problem.format(inspection.names[other]))
-
-
-def _first_partners(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Each image that is the second of some pair, once, with the first image that it makes a pair with."""
-    later, index = np.unique(pairs[:, 1], return_index=True)
-    return np.stack([later, pairs[index, 0]], axis=1)
 
 
 def _means_by_split(inspection: Inspection) -> list[tuple[str, NDArray[np.float64]]]:

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.common.parameters import Thresholds
 from stages.dataset.decoding import Decoded
 from stages.dataset.image_folders import ImageFolder
 from stages.dataset.near_duplicates import find_partners
@@ -21,12 +22,14 @@ class Inspection:
     Attributes:
         folders: those of each split, by its name.
         images: of all folders, one after the other.
-        read: from k rows to the images' pixels, shape (k, size, size, 3).
+        read: from k rows, int64, to the pixels of these images, uint8, shape (k, size, size, 3).
+        thresholds: of the search for near duplicates.
     """
 
     folders: Mapping[str, tuple[ImageFolder, ...]]
     images: Decoded
     read: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+    thresholds: Thresholds
 
     @cached_property
     def all_folders(self) -> tuple[ImageFolder, ...]:
@@ -68,7 +71,9 @@ class Inspection:
     @cached_property
     def readable(self) -> NDArray[np.bool_]:
         """Shape (n,), whether each image could be decoded."""
-        return _readable(self.images)
+        readable = np.ones(len(self.images.digests), np.bool_)
+        readable[list(self.images.errors)] = False
+        return readable
 
     @cached_property
     def copies(self) -> NDArray[np.int64]:
@@ -83,33 +88,27 @@ class Inspection:
         copies = np.stack([rows[again], rows[again - 1], rows[first[again]]], axis=1)
         return copies[np.argsort(copies[:, 0])]
 
+    @cached_property
+    def near_partners(self) -> NDArray[np.int64]:
+        """Shape (m, 2): an image and an earlier one that it nearly, not wholly, equals.
+
+        Each image is first in one row at most with a partner in its split, and in one with a partner in another. Of
+        wholly equal images the first stands for all.
+        """
+        rows = np.flatnonzero(self.readable)
+        _, first = np.unique(self.images.digests[rows], return_index=True)
+        rows = rows[np.sort(first)]
+        partners = find_partners(
+            self.images.hashes[rows],
+            self.split_of[rows],
+            self.thresholds.hash_distance,
+            self.thresholds.correlation,
+            lambda some: self.read(rows[some]),
+        )
+        return rows[partners]
+
     def class_counts(self) -> NDArray[np.int64]:
         """Readable images of each class in each split, shape (number of splits, number of classes)."""
         counts = np.zeros((len(self.folders), len(self.classes)), np.int64)
         np.add.at(counts, (self.split_of[self.readable], self.labels[self.readable]), 1)
         return counts
-
-
-def near_partners(
-    images: Decoded,
-    split_of: NDArray[np.int32],
-    max_distance: int,
-    min_correlation: float,
-    read: Callable[[NDArray[np.int64]], NDArray[np.uint8]],
-) -> NDArray[np.int64]:
-    """For each image an earlier one that it nearly, not wholly, equals: one in its split, one in another.
-
-    Unreadable images have none, and of wholly equal ones the first stands for all. For the arguments and the result see
-    :func:`~stages.dataset.near_duplicates.find_partners`.
-    """
-    rows = np.flatnonzero(_readable(images))
-    _, first = np.unique(images.digests[rows], return_index=True)
-    rows = rows[np.sort(first)]
-    hashes, splits = images.hashes[rows], split_of[rows]
-    return rows[find_partners(hashes, splits, max_distance, min_correlation, lambda some: read(rows[some]))]
-
-
-def _readable(images: Decoded) -> NDArray[np.bool_]:
-    readable = np.ones(len(images.digests), np.bool_)
-    readable[list(images.errors)] = False
-    return readable

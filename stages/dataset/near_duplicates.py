@@ -77,9 +77,7 @@ def find_partners(
     return partners[np.lexsort(partners.T[::-1])]
 
 
-def close_pairs(
-    hashes: NDArray[np.uint64], split_of: NDArray[np.int32], max_distance: int
-) -> NDArray[np.int64]:
+def close_pairs(hashes: NDArray[np.uint64], split_of: NDArray[np.int32], max_distance: int) -> NDArray[np.int64]:
     """Pairs of hashes that differ in ``max_distance`` bits at most; nearly all of them, see :data:`ORDERS`.
 
     Returns:
