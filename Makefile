@@ -17,7 +17,7 @@ test: .venv/installed ## Lint, check the types and run the tests
 	ruff check
 	ruff format --check
 	mypy
-	pytest --numprocesses auto --dist loadfile
+	pytest --numprocesses auto --dist worksteal
 
 .PHONY: lock
 lock: .venv/installed ## Resolve pyproject.toml into requirements.lock anew

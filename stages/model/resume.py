@@ -75,8 +75,8 @@ class ResumePoint:
 def fingerprint(seed: int, sections: list[Section], splits: list[Split]) -> str:
     """A digest of all that the weights depend on: parameters, data, this program's code and the versions it runs on."""
     digest = hashlib.sha256(f"{seed} {sections} {tf.__version__} {keras.__version__} {sys.version}".encode())
-    own_code = {module.__file__ for name, module in sys.modules.items() if name.startswith(("stages.", "__main__"))}
-    for file in sorted(filter(None, own_code)):
+    own = (module for name, module in sys.modules.items() if name.startswith(("stages.", "__main__")))
+    for file in sorted(filter(None, {getattr(module, "__file__", None) for module in own})):
         digest.update(Path(file).read_bytes())
     for split in splits:
         digest.update(f"{split.classes} {split.folder_sizes} {split.images.shape}".encode())
