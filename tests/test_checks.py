@@ -219,7 +219,7 @@ def test_brighter_images_in_one_split_are_a_drift_of_its_channels(tmp_path: Path
 def test_a_drift_of_channels_is_significant_where_scipys_welch_test_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = fill(tmp_path / "root", {"a": (40, 40), "b": (40, 40), "c": (40, 40)}, offset=6, shift="c")
+    dataset = fill(tmp_path / "root", {"a": (60, 40), "b": (40, 10), "c": (30, 20)}, offset=6, shift="c")
     inspection = inspect(tmp_path / "root", dataset)
     means = [inspection.images.means[inspection.split_of == split].astype(float) for split in range(3)]
     told: list[float] = []

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import time
+import warnings
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -133,6 +134,12 @@ def test_a_photograph_is_turned_as_its_exif_orientation_says(orientation: int) -
 )
 def test_what_is_no_sound_image_is_refused_with_the_reason(data: bytes, told: str) -> None:
     assert told in reason(data)
+
+
+def test_the_limit_of_pixels_does_not_depend_on_warnings_being_errors() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert reason(png_that_claims(9_000, 6_000)) == "has more than 50,000,000 pixels"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP"])
