@@ -20,9 +20,9 @@ HASH_SIDE = 8  # lowest frequencies a side that give a bit each
 
 # The search sorts the hashes ORDERS times, each time with their bits in another order, and compares each with the next
 # NEIGHBOURS. Its time grows as n log n, whatever the images. Of the 1,901 pairs of CIFAR-10 within distance 8 it finds
-# 99.0 %, all within 6, and all but one of the 692 that the correlation confirms. The recall falls slowly as images become
-# more, because a sort then tells neighbours apart by more bits: among 600,000 it is 100 % at distance 4, 99.7 % at 6 and
-# 93 % at 8, measured on pairs made by flipping bits.
+# 99.0 %, all within 6, and all but one of the 692 that the correlation confirms. The recall falls slowly as images
+# become more, because a sort then tells neighbours apart by more bits: among 600,000 it is 100 % at distance 4, 99.7 %
+# at 6 and 93 % at 8, measured on pairs made by flipping bits.
 ORDERS = 32
 NEIGHBOURS = 8
 # An image in this many pairs of a kind looks for no more: thousands of images that are all alike would make millions
