@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from stages.common import parameters
 from stages.common.console import UserError, progress, run_stage
@@ -29,6 +30,7 @@ COLUMNS = [
     "val_loss", "val_accuracy", "test_loss", "test_accuracy",
 ]  # fmt: skip
 NOTEBOOK_TEST_ACCURACY = 0.7229
+NEWEST = "2.21.0"  # of the versions of TensorFlow in spread.csv
 
 ARMS: dict[str, dict[str, Any]] = {
     "defaults": {},
@@ -41,7 +43,8 @@ ARMS: dict[str, dict[str, Any]] = {
 
 def spread() -> None:
     if len(sys.argv) == 1:
-        print(table(_read()))
+        runs = _read()
+        print(table(runs), effect_of_the_drop(runs), effect_of_the_order(runs), sep="\n\n")
         return
     arm, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     if arm not in ARMS:
@@ -94,16 +97,50 @@ def table(runs: list[dict[str, str]]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for (arm, version), group in groups.items():
-        accuracy = np.array([float(run["test_accuracy"]) for run in group])
-        deviation = accuracy.std(ddof=1) if len(accuracy) > 1 else np.nan
-        after = sum(run["first_drop"] != "" and int(run["best_epoch"]) > int(run["first_drop"]) for run in group)
+        accuracy = [float(run["test_accuracy"]) for run in group]
+        place = (NOTEBOOK_TEST_ACCURACY - np.mean(accuracy)) / np.std(accuracy, ddof=1) if len(group) > 1 else np.nan
         lines.append(
-            f"| {arm} | {version} | {len(group)} | {100 * accuracy.mean():.2f} % ± {100 * deviation:.2f} % | "
-            f"{100 * accuracy.min():.2f} % to {100 * accuracy.max():.2f} % | {after} of {len(group)} | "
-            f"{(accuracy >= NOTEBOOK_TEST_ACCURACY).sum()} | "
-            f"mean {(NOTEBOOK_TEST_ACCURACY - accuracy.mean()) / deviation:+.1f} sd |"
+            f"| {arm} | {version} | {len(group)} | {_mean_and_deviation(accuracy)} | "
+            f"{100 * min(accuracy):.2f} % to {100 * max(accuracy):.2f} % | "
+            f"{sum(map(_best_after_drop, group))} of {len(group)} | "
+            f"{sum(one >= NOTEBOOK_TEST_ACCURACY for one in accuracy)} | "
+            f"{f'mean {place:+.1f} sd' if len(group) > 1 else '?'} |"
         )
     return "\n".join(lines)
+
+
+def effect_of_the_drop(runs: list[dict[str, str]]) -> str:
+    """The test accuracy of all runs of one version, parted by whether the best epoch came after the first drop."""
+    newest = [run for run in runs if run["tensorflow"] == NEWEST]
+    after = [float(run["test_accuracy"]) for run in newest if _best_after_drop(run)]
+    before = [float(run["test_accuracy"]) for run in newest if not _best_after_drop(run)]
+    return (
+        f"best epoch after the first drop: {len(after)} runs, {_mean_and_deviation(after)}; "
+        f"before it: {len(before)} runs, {_mean_and_deviation(before)}"
+    )
+
+
+def effect_of_the_order(runs: list[dict[str, str]]) -> str:
+    """Windowed against full shuffle under one version: the difference of means, and Welch's t-test for chance."""
+    windowed, full = (
+        [float(run["test_accuracy"]) for run in runs if run["arm"] == arm and run["tensorflow"] == NEWEST]
+        for arm in ("defaults", "full_shuffle")
+    )
+    test = stats.ttest_ind(windowed, full, equal_var=False)
+    low, high = test.confidence_interval(0.95)
+    return (
+        f"windowed minus full shuffle: {100 * (np.mean(windowed) - np.mean(full)):+.2f} points, "
+        f"95 % interval {100 * low:+.2f} to {100 * high:+.2f}, p = {test.pvalue:.2f} (Welch's t-test)"
+    )
+
+
+def _best_after_drop(run: dict[str, str]) -> bool:
+    return run["first_drop"] != "" and int(run["best_epoch"]) > int(run["first_drop"])
+
+
+def _mean_and_deviation(accuracies: list[float]) -> str:
+    deviation = f"{100 * np.std(accuracies, ddof=1):.2f} %" if len(accuracies) > 1 else "?"
+    return f"{100 * np.mean(accuracies):.2f} % ± {deviation}"
 
 
 def _read() -> list[dict[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stages.common import parameters
-from studies.spread import ARMS, recipe_of, table
+from studies.spread import ARMS, effect_of_the_drop, effect_of_the_order, recipe_of, table
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -26,3 +26,18 @@ def test_the_table_gives_mean_deviation_and_the_place_of_the_notebooks_run() -> 
     assert row[1:-1] == [
         "defaults", "2.21.0", "3", "70.67 % ± 2.08 %", "69.00 % to 73.00 %", "1 of 3", "1", "mean +0.8 sd",
     ]  # fmt: skip
+
+
+def test_the_drop_and_the_order_are_told_apart() -> None:
+    run = {"arm": "defaults", "tensorflow": "2.21.0", "first_drop": "10"}
+    windowed = [
+        run | {"test_accuracy": "0.71", "best_epoch": "11"},
+        run | {"test_accuracy": "0.69", "best_epoch": "9"},
+        run | {"test_accuracy": "0.67", "best_epoch": "8"},
+    ]
+    full = [one | {"arm": "full_shuffle"} for one in windowed]
+    assert effect_of_the_drop(windowed) == (
+        "best epoch after the first drop: 1 runs, 71.00 % ± ?; before it: 2 runs, 68.00 % ± 1.41 %"
+    )
+    assert "+0.00 points" in effect_of_the_order(windowed + full)
+    assert "p = 1.00" in effect_of_the_order(windowed + full)
