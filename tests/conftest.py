@@ -6,11 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from PIL import Image
 
 from stages.dataset import splits
 from stages.dataset.splits import Split
+
+# The same examples in each run, and no limit of time: a red run can be run again, and a busy machine is no failure.
+settings.register_profile("project", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
 
 CLASSES = ("000_circle", "001_square", "002_cross")
 

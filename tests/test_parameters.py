@@ -152,4 +152,4 @@ def test_any_value_of_any_key_is_accepted_or_a_user_error(
         parameters.load(path)
     except UserError as error:
         told = str(error)
-    assert all(line.startswith(f"{path}: ") for line in told.splitlines())
+    assert all(line.startswith((f"{path}: ", f"{path}, line ")) for line in told.splitlines())
