@@ -47,7 +47,7 @@ def spread() -> None:
         print(table(runs), effect_of_the_drop(runs), effect_of_the_order(runs), sep="\n\n")
         return
     if len(sys.argv) != 4 or not (sys.argv[2].isdecimal() and sys.argv[3].isdecimal()):
-        raise UserError("call it with an arm, a first seed and a last seed, say: python -m studies.spread defaults 1 10")
+        raise UserError("give an arm, a first seed and a last seed, say: python -m studies.spread defaults 1 10")
     arm, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     if arm not in ARMS:
         raise UserError(f"{arm} is no arm; choose one of {', '.join(ARMS)}")
