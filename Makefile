@@ -12,6 +12,11 @@ help: ## List the targets
 repro: .venv/installed ## Run the whole pipeline: fetch, verify, train, validate, report
 	dvc repro
 
+.PHONY: plots
+plots: .venv/installed ## Open DVC's plots; from then on dvc plots show and diff need no network
+	python -m tools.plots_page
+	@dvc plots show --open || dvc plots show
+
 .PHONY: test
 test: .venv/installed ## Lint, check the types and run the tests
 	ruff check
