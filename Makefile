@@ -24,6 +24,11 @@ test: .venv/installed ## Lint, check the types and run the tests
 	mypy
 	pytest --numprocesses auto --dist worksteal
 
+.PHONY: torture
+torture: .venv/installed ## Kill the pipeline 100 times and the real training 5 times, and compare every byte
+	python -m tests.torture --kills 100
+	python -m tests.torture --kills 5 --real
+
 .PHONY: lock
 lock: .venv/installed ## Resolve pyproject.toml into requirements.lock anew
 	pip install --quiet uv

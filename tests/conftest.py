@@ -28,13 +28,13 @@ def draw(label: int, generator: np.random.Generator, size: int = 16) -> NDArray[
     return image.astype(np.uint8)
 
 
-def draw_folder(folder: Path, per_class: int, seed: int) -> None:
+def draw_folder(folder: Path, per_class: int, seed: int, size: int = 16) -> None:
     """A folder of class folders with ``per_class`` PNG files in each."""
     generator = np.random.default_rng(seed)
     for label, name in enumerate(CLASSES):
         (folder / name).mkdir(parents=True)
         for number in range(per_class):
-            Image.fromarray(draw(label, generator)).save(folder / name / f"{number:03d}.png")
+            Image.fromarray(draw(label, generator, size)).save(folder / name / f"{number:03d}.png")
 
 
 def make_split(folder: Path, folder_sizes: tuple[int, ...], seed: int, size: int = 16) -> Split:

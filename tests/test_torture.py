@@ -1,0 +1,42 @@
+"""A few kills of the small pipeline, and that the harness sees what a kill can spoil; see ``make torture``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.test_pipeline import Project
+from tests.torture import small_pipeline, torture
+
+
+def torture_program(folder: Path, program: str, kills: int) -> list[str]:
+    """The differences that kills make to a Python program run in ``folder``."""
+    project = Project(folder)
+    (folder / "program.py").write_text(program)
+    project.run("git", "init", "--quiet")
+    project.commit()
+    toll = torture(project, [sys.executable, "program.py"], kills, seed=1)
+    assert toll.kills.total() == kills
+    assert toll.runs > 0
+    return toll.differences
+
+
+def test_a_killed_pipeline_ends_in_the_bytes_of_an_undisturbed_one(tmp_path: Path) -> None:
+    toll = torture(*small_pipeline(tmp_path / "project"), kills=2, seed=3)
+    assert toll.kills.total() == 2
+    assert toll.differences == []
+
+
+def test_what_a_kill_leaves_half_written_is_a_difference(tmp_path: Path) -> None:
+    appends = "import time\nfor _ in range(20):\n    print('row', file=open('out', 'a')); time.sleep(0.02)\n"
+    assert "out differs" in torture_program(tmp_path, appends, kills=3)
+
+
+def test_what_a_kill_leaves_over_is_a_difference(tmp_path: Path) -> None:
+    leaves = "import os, time\nopen(f'part{os.getpid()}', 'w'); time.sleep(0.5); os.remove(f'part{os.getpid()}')\n"
+    assert any("is left over" in difference for difference in torture_program(tmp_path, leaves, kills=2))
+
+
+def test_a_run_that_does_not_go_on_is_a_difference(tmp_path: Path) -> None:
+    refuses = "import os, time\nopen('lock', 'x'); time.sleep(0.5); os.remove('lock')\n"
+    assert any("FileExistsError" in difference for difference in torture_program(tmp_path, refuses, kills=2))
