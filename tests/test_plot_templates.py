@@ -13,6 +13,7 @@ REVISIONS = ("HEAD", "workspace")
 ROWS: dict[str, tuple[str, str, list[dict[str, Any]]]] = {
     "roc": ("fpr", "tpr", [{"class": "cat", "auc": 0.5, "fpr": 0.0, "tpr": 0.0}]),
     "bars": ("f1", "class", [{"class": "cat", "f1": 0.5}]),
+    "reliability": ("confidence", "accuracy", [{"confidence": 0.75, "accuracy": 0.5, "images": 4}]),
     "epochs": ("epoch", "loss", [{"epoch": "1", "loss": "0.5"}]),
     "learning_rate": ("epoch", "learning_rate", [{"epoch": "1", "learning_rate": "0.01"}]),
 }
@@ -53,6 +54,12 @@ def test_roc_curves_have_a_colour_a_class_and_a_panel_a_revision() -> None:
     assert chance["data"]["values"] == [{"chance": 0}, {"chance": 1}]
 
 
-@pytest.mark.parametrize("name", ["bars", "epochs", "learning_rate"])
+def test_reliability_has_a_diagonal_on_axes_from_0_to_1() -> None:
+    agreed, bins = filled("reliability")["layer"]
+    assert agreed["data"]["values"] == [{"agreed": 0}, {"agreed": 1}]
+    assert [bins["encoding"][axis]["scale"]["domain"] for axis in "xy"] == [[0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize("name", ["bars", "epochs", "learning_rate", "reliability"])
 def test_other_plots_have_a_colour_a_revision(name: str) -> None:
     assert '"color": {"field": "rev"' in json.dumps(filled(name))
