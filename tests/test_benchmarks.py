@@ -1,0 +1,25 @@
+"""The arithmetic behind the table of `make bench`; the timings themselves are no test."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.__main__ import epoch_operations, ratio, run
+from stages.common import parameters
+
+
+def test_the_operations_of_an_epoch_are_those_of_the_default_network() -> None:
+    # By hand: 27 * 16 * 1024, 144 * 32 * 256 and 288 * 64 * 64 multiplications in the convolutions, 1024 * 128 + 1280
+    # in the dense layers; an image takes them three times in training, but for the first convolution's input.
+    first, rest = 27 * 16 * 1024, 144 * 32 * 256 + 288 * 64 * 64 + 1024 * 128 + 128 * 10
+    by_hand = 2 * (40_000 * (2 * first + 3 * rest) + 10_000 * (first + rest))
+    assert epoch_operations(parameters.load().model, 32, 40_000, 10_000) == by_hand
+
+
+def test_a_ratio_is_the_median_of_the_rounds_and_not_the_ratio_of_the_medians() -> None:
+    assert ratio([2.0, 20.0, 9.0], [1.0, 10.0, 3.0]) == "2.00 (2.00 to 3.00)"
+
+
+def test_a_command_that_fails_ends_the_benchmark() -> None:
+    with pytest.raises(SystemExit, match="false failed"):
+        run(["false"], parameters.PATH.parent)
