@@ -57,6 +57,8 @@ def test_roc_curves_have_a_colour_a_class_and_a_panel_a_revision() -> None:
 def test_reliability_has_a_diagonal_on_axes_from_0_to_1() -> None:
     agreed, bins = filled("reliability")["layer"]
     assert agreed["data"]["values"] == [{"agreed": 0}, {"agreed": 1}]
+    _, points = bins["layer"]
+    assert points["encoding"]["size"]["field"] == "images"
     assert [bins["encoding"][axis]["scale"]["domain"] for axis in "xy"] == [[0, 1], [0, 1]]
 
 

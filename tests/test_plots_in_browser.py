@@ -44,6 +44,10 @@ KEEP_VIEWS = """
         get: () => (...call) => { const promise = embed(...call); window.embedded.push(promise); return promise; },
     });
 """
+CUT = """
+    [...document.querySelectorAll("html, body > div")].filter((box) => box.scrollWidth > box.clientWidth)
+        .map((box) => box.id)
+"""
 # Of each view: the number of marks that stand for data, and all texts by role: title-text, axis-title, legend-label ...
 READ_VIEWS = """
     async () => (await Promise.all(window.embedded)).map(({view}) => {
@@ -66,6 +70,7 @@ class Plots:
 
     revisions: list[str]
     vega: dict[str, dict[str, Any]]  # by title: the number of marks, and the texts by role
+    cut: list[str]  # what is wider than a window of 1280 pixels has room for
     pictures: list[tuple[str, int]]  # address, and width in pixels: 0 when it could not be drawn
     requests: list[str] = field(default_factory=list)  # for anything that is not a file
     errors: list[str] = field(default_factory=list)
@@ -103,7 +108,7 @@ def page(browser: Browser, project: Project, request: pytest.FixtureRequest) -> 
     address = project.run("dvc", "plots", *command.split()).strip()
     requests: list[str] = []
     errors: list[str] = []
-    with browser.new_context(offline=True) as context:
+    with browser.new_context(offline=True, viewport={"width": 1280, "height": 900}) as context:
         tab = context.new_page()
         tab.add_init_script(KEEP_VIEWS)
         tab.on("request", lambda request: requests.append(request.url))
@@ -111,17 +116,22 @@ def page(browser: Browser, project: Project, request: pytest.FixtureRequest) -> 
         tab.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
         tab.goto(address)
         drawn = tab.evaluate(READ_VIEWS)
+        cut = tab.evaluate(CUT)
         pictures = tab.evaluate("[...document.images].map((picture) => [picture.src, picture.naturalWidth])")
     vega = {title: plot for plot in drawn for title in PLOTS if title in plot["texts"]["title-text"]}
     for title, plot in vega.items():
         print(f"dvc plots {command}: {title}: {plot['marks']} marks")
     online = [url for url in requests if not url.startswith("file:")]
-    return Plots(REVISIONS[command], vega, pictures, online, errors)
+    return Plots(REVISIONS[command], vega, cut, pictures, online, errors)
 
 
 def test_a_page_asks_the_network_for_nothing_and_reports_no_error(page: Plots) -> None:
     assert page.requests == []
     assert page.errors == []
+
+
+def test_a_page_fits_a_window_of_1280_pixels(page: Plots) -> None:
+    assert page.cut == []
 
 
 @pytest.mark.parametrize("title", PLOTS)

@@ -21,6 +21,15 @@ from stages.common.console import run_stage
 TEMPLATE = Path(".dvc/plots_page.html")
 VEGA_LITE = "5.21"  # of the versions that vl-convert carries, the last one with the major version of DVC's templates
 
+# DVC sets the pictures of all revisions in one row, of which a window shows the first. Here they share its width.
+STYLE = """
+        body { font-family: sans-serif; }
+        div:has(> div > img) { display: flex; flex-wrap: wrap; }
+        div:has(> div > img) > p { width: 100%; }
+        div:has(> img) { flex: 1 1 480px; }
+        img { max-width: 100%; }
+"""
+
 
 def plots_page() -> None:
     files.write_text(TEMPLATE, page_with_scripts())
@@ -29,10 +38,11 @@ def plots_page() -> None:
 
 
 def page_with_scripts() -> str:
-    """DVC's page with the scripts written into it; the places that DVC fills with plots are kept."""
+    """DVC's page with the scripts and the style written into it; the places that DVC fills with plots are kept."""
     scripts = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
     # The scripts hold characters beyond ASCII, and a file has no header that tells their encoding.
-    page: str = PAGE_HTML.replace("{scripts}", f'<meta charset="utf-8">\n    <script>{scripts}</script>')
+    head = f'<meta charset="utf-8">\n    <script>{scripts}</script>\n    <style>{STYLE}    </style>'
+    page: str = PAGE_HTML.replace("{scripts}", head)
     return page
 
 
