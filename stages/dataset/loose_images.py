@@ -1,0 +1,146 @@
+"""Images wherever they lie: single files, folders and zips of any depth, standard input.
+
+Unlike :mod:`stages.dataset.image_folders`, whose images have a class and a fixed place, these have only a name. What
+is read is expected to be just as hostile: nothing is unpacked, nothing but a regular file is opened, and no image takes
+more memory than an image may.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from stages.dataset.image_folders import MAX_IMAGE_BYTES, Member, Stored, UnreadableError, reader
+
+STANDARD_INPUT = "-"
+
+_LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}  # what operating systems leave in folders
+
+
+class LooseImage(NamedTuple):
+    """An image's name, as a path, and the function that reads its bytes or raises :class:`UnreadableError`.
+
+    It is to be read before the next one is asked for.
+    """
+
+    name: str
+    read: Callable[[], bytes]
+
+
+def find_images(places: Iterable[str]) -> Iterator[LooseImage]:
+    """The images at each place: a file, a folder, a zip (by its ending), or ``-`` for standard input.
+
+    Every file in a folder or zip counts as an image, hidden ones apart, in the order of their names. What can't be
+    read, or a place without images, comes as an image whose reading fails.
+    """
+    for place in places:
+        found = False
+        try:
+            for image in _images_at(place):
+                found = True
+                yield image
+        except OSError as error:
+            yield _unreadable(place, _cannot_open(error))
+        else:
+            if not found:
+                yield _unreadable(place, "holds no images")
+
+
+def _images_at(place: str) -> Iterator[LooseImage]:
+    path = Path(place)
+    if place == STANDARD_INPUT:
+        yield LooseImage(place, _read_standard_input)
+    elif path.is_dir():
+        yield from _in_folder(path)
+    elif path.suffix.lower() == ".zip":
+        yield from _in_zip(path)
+    else:
+        yield LooseImage(place, partial(_read_file, path))
+
+
+def _in_folder(folder: Path) -> Iterator[LooseImage]:
+    failures: list[OSError] = []
+    for parent, folders, files in os.walk(folder, onerror=failures.append):
+        folders[:] = sorted(name for name in folders if not _is_ignored(name))
+        for name in folders:
+            if Path(parent, name).is_symlink():  # it could lead round in a circle
+                yield _unreadable(str(Path(parent, name)), "is a link to a folder; give that folder itself")
+        for name in sorted(files):
+            if not _is_ignored(name):
+                path = Path(parent, name)
+                yield LooseImage(str(path), partial(_read_file, path))
+    for failure in failures:
+        yield _unreadable(str(failure.filename), _cannot_open(failure))
+
+
+def _in_zip(path: Path) -> Iterator[LooseImage]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        yield _unreadable(str(path), f"is no sound zip file: {error}")
+        return
+    if sum(info.compress_size for info in infos) > path.stat().st_size:  # as in a zip that unpacks to terabytes
+        yield _unreadable(str(path), "is no sound zip file: its members overlap")
+        return
+    with reader(path) as read:
+        for info in sorted(infos, key=lambda info: info.orig_filename):
+            name = info.orig_filename
+            if not name.endswith("/") and not any(map(_is_ignored, name.split("/"))):
+                yield LooseImage(f"{path}/{name}", partial(_read_member, read, info))
+
+
+def _is_ignored(name: str) -> bool:
+    return (name.startswith(".") and name not in {".", ".."}) or name in _LITTER
+
+
+def _read_standard_input() -> bytes:
+    return _not_too_large(sys.stdin.buffer.read(MAX_IMAGE_BYTES + 1))
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe could wait for ever
+            raise UnreadableError("is no regular file")
+        with path.open("rb") as file:
+            return _not_too_large(file.read(MAX_IMAGE_BYTES + 1))
+    except OSError as error:
+        raise UnreadableError(_cannot_open(error)) from error
+
+
+def _read_member(read: Callable[[Member], bytes], info: zipfile.ZipInfo) -> bytes:
+    if info.flag_bits & 0x41:  # bit 0: encrypted; bit 6: strongly
+        raise UnreadableError("is encrypted")
+    if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise UnreadableError("is compressed by another method than deflate")
+    if max(info.file_size, info.compress_size) > MAX_IMAGE_BYTES:
+        raise UnreadableError(_TOO_LARGE)
+    deflated = info.compress_type == zipfile.ZIP_DEFLATED
+    stored = Stored(info.header_offset, info.compress_size, info.file_size, info.CRC, deflated)
+    return read(Member("", info.orig_filename, stored))
+
+
+_TOO_LARGE = f"has more than {MAX_IMAGE_BYTES:,} bytes"
+
+
+def _not_too_large(data: bytes) -> bytes:
+    if len(data) > MAX_IMAGE_BYTES:
+        raise UnreadableError(_TOO_LARGE)
+    return data
+
+
+def _cannot_open(error: OSError) -> str:
+    return f"can't be opened: {error.strerror}"
+
+
+def _unreadable(name: str, reason: str) -> LooseImage:
+    def read() -> bytes:
+        raise UnreadableError(reason)
+
+    return LooseImage(name, read)

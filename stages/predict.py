@@ -1,0 +1,185 @@
+"""predict: what the trained model takes images for. Not a stage of the pipeline but a use of what came out of it.
+
+Reads the model, and the names of its classes from the test's metrics: those are in Git, so in a fresh clone the model
+is all that must be pulled. Each image is decoded as ``verify`` decodes those that the model was trained on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from stages.common.console import UserError, progress, run_stage
+from stages.common.names import shown
+from stages.dataset.decoding import decode_image
+from stages.dataset.image_folders import UnreadableError
+from stages.dataset.loose_images import LooseImage, find_images
+
+MODEL = Path("models/model.keras")
+CLASSES = Path("metrics/test_classes.json")
+RANKS = ("best", "second", "third")  # of the classes shown of each image
+IMAGES_AT_ONCE = 500
+BYTES_AT_ONCE = 64 * 2**20  # of pixels, whatever the model's image size
+
+HELP = """\
+Print the three most probable classes of each image, with their probabilities.
+
+Images are resized and converted as those that the model was trained on. An image that can't be read is reported on
+standard error, and the rest goes on; the exit code is then 1."""
+
+EXAMPLES = """\
+examples:
+  python -m stages.predict cat.png holiday/ data/cifar10/test.zip
+  python -m stages.predict --json photos/ > predictions.jsonl
+  curl --silent https://example.org/cat.jpg | python -m stages.predict -"""
+
+
+class Batch(NamedTuple):
+    """Images that are predicted together: their names, their pixels as uint8, and what to say of the unreadable."""
+
+    names: list[str]
+    pixels: NDArray[np.uint8]
+    errors: list[str]
+
+
+def predict(arguments: Sequence[str] | None = None) -> bool:
+    """Predict the images that ``arguments`` name; whether every one of them could be read."""
+    options = _parse(arguments)
+    classes = _class_names()
+    # Imported here, so that a mistake in the arguments is told without waiting for TensorFlow.
+    from stages.model.saved import load_model, predict_probabilities
+
+    model = load_model(MODEL)
+    outputs = model.output_shape[-1]
+    if outputs != len(classes):
+        raise UserError(f"{MODEL} has {outputs} classes, {CLASSES} names {len(classes)}; run `dvc repro report`")
+    all_readable = True
+    if not options.json:
+        print(_heading(classes), flush=True)
+    with progress("predict", None, "images") as bar:
+        for batch in batches(find_images(options.images), model.input_shape[1]):
+            best = best_classes(predict_probabilities(model, batch.pixels), classes)
+            as_line = _as_json if options.json else _as_row(classes)
+            _print(map(as_line, batch.names, best), sys.stdout)
+            _print(batch.errors, sys.stderr)
+            all_readable = all_readable and not batch.errors
+            bar.advance(len(batch.names))
+    return all_readable
+
+
+def batches(images: Iterable[LooseImage], image_size: int) -> Iterator[Batch]:
+    """The images, read and decoded to ``image_size``, as many at once as memory has room for in any case."""
+    at_once = min(IMAGES_AT_ONCE, max(1, BYTES_AT_ONCE // (3 * image_size**2)))
+    names: list[str] = []
+    pixels: list[NDArray[np.uint8]] = []
+    errors: list[str] = []
+
+    def batch() -> Batch:
+        return Batch(names, np.array(pixels, np.uint8).reshape(-1, image_size, image_size, 3), errors)
+
+    for image in images:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of Pillow, on what is repaired silently or is an error a moment later
+                pixels.append(np.asarray(decode_image(image.read(), image_size)[0]))
+            names.append(image.name)
+        except UnreadableError as error:
+            errors.append(f"{shown(image.name)}: {error}")
+        if len(names) + len(errors) == at_once:
+            yield batch()
+            names, pixels, errors = [], [], []
+    if names or errors:
+        yield batch()
+
+
+def best_classes(probabilities: NDArray[np.float32], classes: Sequence[str]) -> list[list[tuple[str, float]]]:
+    """Of each image its most probable classes with their probabilities, of equal ones the first in ``classes``.
+
+    Args:
+        probabilities: shape (n, classes).
+    """
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, : len(RANKS)]
+    return [
+        [(classes[label], float(row[label])) for label in labels]
+        for row, labels in zip(probabilities, order, strict=True)
+    ]
+
+
+def _class_names() -> list[str]:
+    try:
+        return list(json.loads(CLASSES.read_text()))
+    except FileNotFoundError:
+        raise UserError(f"{CLASSES}, which names the model's classes, not found; run `dvc repro report`") from None
+    except ValueError as error:
+        raise UserError(f"{CLASSES} can't be read ({error}); run `dvc repro report`") from error
+
+
+def _as_json(name: str, best: Sequence[tuple[str, float]]) -> str:
+    # In ASCII: a program gets each name to the letter, and a terminal no character that could steer it.
+    ranked = [{"class": label, "probability": round(probability, 6)} for label, probability in best]
+    return json.dumps({"image": name, "best": ranked})
+
+
+def _as_row(classes: Sequence[str]) -> Callable[[str, Sequence[tuple[str, float]]], str]:
+    """A function from an image's name and best classes to its row.
+
+    The name, of unknown length, stands last, so that each row can be printed before the next image is known.
+    """
+    width = max(map(len, classes))
+
+    def row(name: str, best: Sequence[tuple[str, float]]) -> str:
+        return "".join(f"{shown(label):{width}} {probability:7.2%}  " for label, probability in best) + shown(name)
+
+    return row
+
+
+def _heading(classes: Sequence[str]) -> str:
+    width = max(map(len, classes)) + len(" 100.00%  ")
+    return "".join(f"{rank:{width}}" for rank in RANKS[: len(classes)]) + "image"
+
+
+def _print(lines: Iterable[str], file: TextIO) -> None:
+    if text := "\n".join(lines):
+        tqdm.write(text, file)  # above the progress bar, where there is one
+        file.flush()
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "python -m stages.predict", description=HELP, epilog=EXAMPLES, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="an image, a folder or a zip of images, with or without class folders;\n- reads one from standard input",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help='print a line of JSON for each image:\n{"image": NAME, "best": [{"class": NAME, "probability": P}, …]}',
+    )
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    try:
+        if not predict():
+            sys.exit(1)
+    except BrokenPipeError:  # who reads the output, say `head`, has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain when it closes it
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_stage("predict", main)

@@ -1,0 +1,243 @@
+"""The model put to use: images from wherever they lie, their classes as a table or as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages import predict as module
+from stages.common import parameters
+from stages.common.console import UserError
+from stages.common.files import write_json
+from stages.dataset.image_folders import MAX_IMAGE_BYTES
+from stages.dataset.loose_images import find_images
+from stages.model.backend import keras
+from stages.model.network import build
+from stages.model.saved import load_model, predict_probabilities, save_model
+from stages.predict import best_classes, predict
+from tests.conftest import CLASSES, draw_folder, make_split
+
+PER_CLASS = 5
+NAMES = [f"{label}/{number:03d}.png" for label in CLASSES for number in range(PER_CLASS)]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with the model pulled, and images: an untrained model will do here."""
+    folder = tmp_path_factory.mktemp("prepared")
+    settings = parameters.load().model
+    keras.utils.set_random_seed(1)
+    save_model(folder / "models/model.keras", build(settings.model_copy(update={"filters": (8, 8)}), 16, len(CLASSES)))
+    write_json(folder / "metrics/test_classes.json", {name: {"f1": 0.5} for name in CLASSES})
+    draw_folder(folder / "images", PER_CLASS, seed=1)
+    with zipfile.ZipFile(folder / "images.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in NAMES:
+            archive.write(folder / "images" / name, name)
+    return folder
+
+
+@pytest.fixture
+def clone(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of ``prepared`` as the current folder."""
+    shutil.copytree(prepared, tmp_path / "clone")
+    monkeypatch.chdir(tmp_path / "clone")
+    return Path()
+
+
+def predicted(capsys: pytest.CaptureFixture[str], *places: str) -> list[dict[str, Any]]:
+    assert predict(["--json", *places])
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_table_has_the_best_three_classes_of_each_image_in_columns(
+    clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(["images/000_circle/000.png", "images/001_square"])
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["best", "second", "third", "image"]
+    assert [row.split()[-1] for row in rows] == [
+        "images/000_circle/000.png",
+        *(f"images/001_square/{number:03d}.png" for number in range(PER_CLASS)),
+    ]
+    for row in rows:
+        *cells, name = row.split()
+        assert sorted(cells[::2]) == sorted(CLASSES)
+        assert sum(float(cell.rstrip("%")) for cell in cells[1::2]) == pytest.approx(100, abs=0.03)
+        assert row.index(name) == heading.index("image")
+        assert row.index(cells[2]) == heading.index("second")
+
+
+def test_json_has_an_image_a_line_with_its_classes_the_most_probable_first(
+    clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = predicted(capsys, "images")
+    assert [result["image"] for result in results] == [f"images/{name}" for name in NAMES]
+    for result in results:
+        probabilities = [each["probability"] for each in result["best"]]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_zip_a_folder_and_standard_input_give_the_same(
+    clone: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_folder, in_zip = predicted(capsys, "images"), predicted(capsys, "images.zip")
+    assert [result["best"] for result in in_zip] == [result["best"] for result in in_folder]
+    assert [result["image"] for result in in_zip] == [f"images.zip/{name}" for name in NAMES]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(Path("images", NAMES[0]).read_bytes())))
+    assert predicted(capsys, "-") == [{"image": "-", "best": in_folder[0]["best"]}]
+
+
+def test_the_classes_are_those_that_the_evaluation_predicts(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    split = make_split(clone / "split", (12,), seed=3)
+    Path("flat").mkdir()
+    for row, pixels in enumerate(split.images):
+        Image.fromarray(pixels).save(f"flat/{row:02d}.png")
+    probabilities = predict_probabilities(load_model("models/model.keras"), split.images)
+    best = [result["best"][0] for result in predicted(capsys, "flat")]
+    assert [each["class"] for each in best] == [CLASSES[label] for label in probabilities.argmax(axis=1)]
+    np.testing.assert_allclose([each["probability"] for each in best], probabilities.max(axis=1), atol=2e-6)
+
+
+def test_images_beyond_one_batch_are_all_predicted(
+    clone: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = predicted(capsys, "images")
+    monkeypatch.setattr(module, "BYTES_AT_ONCE", 4 * 16 * 16 * 3)
+    sizes = [len(batch.names) for batch in module.batches(find_images(["images"]), 16)]
+    assert sizes == [4, 4, 4, 3]
+    in_parts = predicted(capsys, "images")
+    assert [result["image"] for result in in_parts] == [result["image"] for result in whole]
+    assert [result["best"][0]["class"] for result in in_parts] == [result["best"][0]["class"] for result in whole]
+
+
+def test_a_photograph_is_resized_and_converted_as_verify_does_it(
+    clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grey = Image.fromarray(np.linspace(0, 255, 64 * 48).reshape(48, 64).astype(np.uint8))
+    grey.save("photo.jpg")
+    grey = Image.open("photo.jpg")
+    grey.resize((16, 16), Image.Resampling.BILINEAR).convert("RGB").save("small.png")
+    photo, small = predicted(capsys, "photo.jpg", "small.png")
+    assert photo["best"] == small["best"]
+
+
+def test_unreadable_files_are_reported_and_the_rest_goes_on(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("images/000_circle/broken.png").write_bytes(b"no image")
+    Path("images/000_circle/\x1b[2J.png").write_bytes(b"")
+    os.mkfifo("images/pipe.png")
+    Path("loop").symlink_to(".")
+    Path("images/again").symlink_to("..")
+    Path("empty").mkdir()
+    Path("bad.zip").write_bytes(b"no zip")
+    with open("huge.png", "wb") as huge:
+        huge.truncate(MAX_IMAGE_BYTES + 1)
+    assert not predict(["--json", "missing.png", "empty", "bad.zip", "huge.png", "images"])
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == len(NAMES)
+    assert output.err.splitlines() == [
+        "missing.png: can't be opened: No such file or directory",
+        "empty: holds no images",
+        "bad.zip: is no sound zip file: File is not a zip file",
+        "huge.png: has more than 67,108,864 bytes",
+        "images/again: is a link to a folder; give that folder itself",
+        "images/pipe.png: is no regular file",
+        "images/000_circle/\ufffd[2J.png: is empty",
+        "images/000_circle/broken.png: is no PNG, JPEG, WEBP, GIF or BMP image",
+    ]
+
+
+def test_hidden_files_are_passed_over(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("images/.git").mkdir()
+    Path("images/.git/config").write_text("")
+    Path("images/Thumbs.db").write_text("")
+    with zipfile.ZipFile("images.zip", "a") as archive:
+        archive.writestr("__MACOSX/000_circle/._000.png", "")
+    assert len(predicted(capsys, "images", "images.zip")) == 2 * len(NAMES)
+
+
+def test_a_zip_is_read_without_unpacking_and_its_hostile_members_are_refused(
+    clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = Path("images", NAMES[0]).read_bytes()
+    with zipfile.ZipFile("hostile.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../climbs.png", image)
+        archive.writestr("bomb.png", bytes(MAX_IMAGE_BYTES + 1))
+        archive.writestr("lzma.png", image, zipfile.ZIP_LZMA)
+    before = sorted(Path("..").rglob("*"))
+    assert not predict(["--json", "hostile.zip"])
+    output = capsys.readouterr()
+    assert [json.loads(line)["image"] for line in output.out.splitlines()] == ["hostile.zip/../climbs.png"]
+    assert output.err.splitlines() == [
+        "hostile.zip/bomb.png: has more than 67,108,864 bytes",
+        "hostile.zip/lzma.png: is compressed by another method than deflate",
+    ]
+    assert sorted(Path("..").rglob("*")) == before
+
+
+def test_of_equal_probabilities_the_first_class_is_best() -> None:
+    best = best_classes(np.array([[0.2, 0.3, 0.2, 0.3]], np.float32), ["a", "b", "c", "d"])
+    assert [name for name, _ in best[0]] == ["b", "d", "a"]
+
+
+def test_two_classes_have_no_third(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = parameters.load(Path(__file__).parents[1] / "params.yaml").model
+    save_model("models/model.keras", build(settings.model_copy(update={"filters": (8,)}), 16, 2))
+    write_json("metrics/test_classes.json", {"cat": {}, "dog": {}})
+    assert predict([f"images/{NAMES[0]}"])
+    heading, row = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["best", "second", "image"]
+    assert len(row.split()) == 5
+
+
+def test_a_missing_model_says_what_to_run(clone: Path) -> None:
+    Path("models/model.keras").unlink()
+    with pytest.raises(UserError, match=r"models/model\.keras not found; run `dvc repro train`"):
+        predict(["images"])
+
+
+def test_class_names_that_are_missing_or_of_another_model_are_a_user_error(clone: Path) -> None:
+    write_json("metrics/test_classes.json", {"cat": {}, "dog": {}})
+    with pytest.raises(UserError, match=r"has 3 classes, metrics/test_classes\.json names 2; run `dvc repro report`"):
+        predict(["images"])
+    Path("metrics/test_classes.json").unlink()
+    with pytest.raises(UserError, match=r"test_classes\.json, which names .* not found; run `dvc repro report`"):
+        predict(["images"])
+
+
+def run(command: str, path: str = "") -> subprocess.CompletedProcess[str]:
+    """Run ``command`` in a shell, modules being looked for in ``path`` first."""
+    environment = os.environ | {"PYTHONPATH": f"{path}:{Path(__file__).parents[1]}", "PYTHON": sys.executable}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # set in this process; TensorFlow's notes would come with it
+    return subprocess.run(["bash", "-o", "pipefail", "-c", command], env=environment, capture_output=True, text=True)
+
+
+def test_the_exit_code_is_1_if_an_image_was_unreadable(clone: Path) -> None:
+    result = run("$PYTHON -m stages.predict images missing.png")
+    assert result.returncode == 1
+    assert result.stderr == "missing.png: can't be opened: No such file or directory\n"
+    assert len(result.stdout.splitlines()) == 1 + len(NAMES)
+
+
+def test_a_reader_of_the_output_may_leave(clone: Path) -> None:
+    result = run("$PYTHON -m stages.predict images | true")
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+def test_arguments_are_checked_without_tensorflow(clone: Path) -> None:
+    Path("fake").mkdir()
+    Path("fake/tensorflow.py").write_text("raise SystemExit('TensorFlow was imported')")
+    result = run("$PYTHON -m stages.predict", path="fake")
+    assert result.returncode == 2
+    assert "the following arguments are required: IMAGE" in result.stderr
