@@ -1,0 +1,80 @@
+"""What other tools read of this project (CI, pre-commit, the development container, the citation) fits the project."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+MAKEFILE = (ROOT / "Makefile").read_text()
+WORKFLOW: dict[Any, Any] = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+JOBS: dict[str, dict[str, Any]] = WORKFLOW["jobs"]
+
+
+def commands(job: dict[str, Any]) -> str:
+    return "\n".join(step["run"] for step in job["steps"] if "run" in step)
+
+
+def targets(text: str) -> set[str]:
+    """The targets of make that ``text`` calls."""
+    return set(re.findall(r"\bmake ([\w./-]+)", text))
+
+
+def test_what_make_is_asked_for_is_in_the_makefile() -> None:
+    container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
+    in_ci = set().union(*(targets(commands(job)) for job in JOBS.values()))
+    assert in_ci == {"test", "repro"}
+    for target in in_ci | targets(container["postCreateCommand"]):
+        assert re.search(rf"^{re.escape(target)}:", MAKEFILE, re.MULTILINE), target
+
+
+def test_a_token_that_can_write_goes_to_one_job_which_runs_no_code_of_the_pull_request() -> None:
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    assert set(WORKFLOW[True]) == {"push", "pull_request"}  # YAML 1.1 takes `on` for true
+    assert {name: job["permissions"] for name, job in JOBS.items() if "permissions" in job} == {
+        "comment": {"pull-requests": "write"}
+    }
+    assert "head.repo.full_name == github.repository" in JOBS["comment"]["if"]
+    assert [step.get("uses", "").partition("@")[0] for step in JOBS["comment"]["steps"]] == [
+        "actions/download-artifact",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_no_script_of_ci_is_put_together_from_what_a_pull_request_says(name: str) -> None:
+    assert "${{" not in commands(JOBS[name])
+
+
+def test_the_job_that_compares_with_the_base_clones_the_whole_history() -> None:
+    comparing = [job for job in JOBS.values() if "dvc metrics diff" in commands(job)]
+    assert comparing
+    for job in comparing:
+        checkout = next(step for step in job["steps"] if step.get("uses", "").startswith("actions/checkout@"))
+        assert checkout["with"]["fetch-depth"] == 0
+
+
+def test_pre_commit_runs_tools_of_the_lock_that_make_test_runs() -> None:
+    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    entries = [
+        hook["entry"] for repository in repositories if repository["repo"] == "local" for hook in repository["hooks"]
+    ]
+    commands = [re.sub(" --.*", "", entry.removeprefix(".venv/bin/")) for entry in entries]
+    assert commands == ["ruff check", "ruff format", "mypy"]
+    for command in commands:
+        assert f"\t{command}" in MAKEFILE
+
+
+def test_the_citation_is_of_this_version_and_names_cifar_10() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = (ROOT / "pyproject.toml").read_text()
+    assert f'version = "{citation["version"]}"' in project
+    assert f'license = "{citation["license"]}"' in project
+    assert ("Krizhevsky", 2009) in [
+        (each["authors"][0]["family-names"], each["year"]) for each in citation["references"]
+    ]
