@@ -27,9 +27,8 @@ def validate() -> None:
 
     write_json("metrics/validation.json", scores.headline(results))
     write_text("metrics/validation_findings.md", findings.as_markdown("Findings on the training", sentences))
-    write_csv(
-        "plots/validation/predictions.csv", ("actual", "predicted"), scores.named_predictions(split.labels, results)
-    )
+    predictions = scores.named_predictions(split.names, split.labels, results)
+    write_csv("plots/validation/predictions.csv", scores.PREDICTION_COLUMNS, predictions)
     write_figure("plots/validation/curves.png", figures.training_curves(training))
     write_figure(
         "plots/validation/confusion_matrix.png", figures.confusion_matrix(results, "Confusion matrix, validation split")

@@ -117,20 +117,29 @@ def test_the_headlines_are_scikit_learns_of_the_models_predictions(project: Path
     assert written["loss"] == pytest.approx(metrics.log_loss(split.labels, probabilities), abs=1e-5)
 
 
-def test_the_headlines_of_both_splits_have_the_same_names_and_the_test_an_auc(project: Path) -> None:
+def test_the_headlines_of_both_splits_have_the_same_names_and_the_test_an_auc_and_intervals(project: Path) -> None:
     validate()
     report()
     of_validation, of_test = (json.loads(Path(f"metrics/{name}.json").read_text()) for name in ("validation", "test"))
-    assert [*of_validation, "auc_macro"] == list(of_test)
+    assert [*of_validation, "auc_macro", "interval_95"] == list(of_test)
+
+
+def test_accuracy_and_macro_f1_lie_within_their_intervals(project: Path) -> None:
+    report()
+    written = json.loads(Path("metrics/test.json").read_text())
+    assert list(written["interval_95"]) == ["accuracy", "f1_macro"]
+    for name, interval in written["interval_95"].items():
+        assert 0 <= interval["low"] < written[name] < interval["high"] <= 1
 
 
 @pytest.mark.parametrize(("stage", "name", "count"), [(validate, "validation", 30), (report, "test", 45)])
-def test_predictions_are_a_row_an_image_with_the_names_of_the_classes(
+def test_predictions_are_a_row_an_image_with_its_name_and_those_of_the_classes(
     stage: Callable[[], None], name: str, count: int, project: Path
 ) -> None:
     stage()
     with open(f"plots/{name}/predictions.csv", newline="") as file:
         rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == [f"images/{index}.png" for index in range(count)]
     assert [row["actual"] for row in rows] == [CLASSES[index % 3] for index in range(count)]
     assert {row["predicted"] for row in rows} <= set(CLASSES)
 

@@ -24,6 +24,7 @@ from stages.common.console import UserError
 # Keras clips probabilities here before it takes the logarithm; so this loss is comparable with that of the training.
 SMALLEST_PROBABILITY = 1e-7
 THINNED_CELLS = 100
+PREDICTION_COLUMNS = ("image", "actual", "predicted")
 
 
 @dataclass(frozen=True)
@@ -165,10 +166,10 @@ def by_class(scores: Scores) -> dict[str, dict[str, float | int | None]]:
     }
 
 
-def named_predictions(labels: NDArray[np.int32], scores: Scores) -> list[tuple[str, str]]:
-    """The names of the actual and the predicted class of each image, in the order of ``labels``."""
+def named_predictions(images: Sequence[str], labels: NDArray[np.int32], scores: Scores) -> list[tuple[str, str, str]]:
+    """The name of each image, of its actual and of its predicted class, in the order of ``images`` and ``labels``."""
     names = scores.names
-    return [(names[i], names[j]) for i, j in zip(labels, scores.predictions, strict=True)]
+    return [(image, names[i], names[j]) for image, i, j in zip(images, labels, scores.predictions, strict=True)]
 
 
 def roc_points(scores: Scores) -> list[dict[str, str | float]]:
