@@ -24,6 +24,7 @@ VEGA_LITE = "5.21"  # of the versions that vl-convert carries, the last one with
 # DVC sets the pictures of all revisions in one row, of which a window shows the first. Here they share its width.
 STYLE = """
         body { font-family: sans-serif; }
+        body > div { vertical-align: top; }
         div:has(> div > img) { display: flex; flex-wrap: wrap; }
         div:has(> div > img) > p { width: 100%; }
         div:has(> img) { flex: 1 1 480px; }
