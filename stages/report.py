@@ -1,39 +1,85 @@
-"""report: what the model reaches on the test split, which chose nothing.
+"""report: what the model reaches on the test split, which chose nothing, and the whole run on one page.
 
-Reads the model, the verified split ``test`` and the parameters ``report``. Writes the headline metrics with 95 %
-intervals, those of each class, findings in sentences, and the confusion matrix, the ROC curves and F1 by class as
-pictures or as rows for DVC's plots.
+Reads the model, the verified split ``test`` and the parameters. Writes the headline metrics with 95 % intervals, those
+of each class, findings in sentences, and the confusion matrix, the ROC curves, F1 by class and the reliability of the
+probabilities as pictures or as rows for DVC's plots.
+
+The page, ``plots/report.html`` and in short ``metrics/report.md``, shows besides what the other stages found: the
+metrics of the dataset, some of the near duplicates among the images, and the history of the training.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
 
 from stages.common import parameters
 from stages.common.console import run_stage
 from stages.common.files import write_csv, write_figure, write_json, write_json_rows, write_text
-from stages.dataset import splits
-from stages.evaluation import figures, findings, intervals, scores
+from stages.dataset import splits, verified
+from stages.evaluation import calibration, figures, findings, history, intervals, page, scores
+from stages.evaluation.page import Page
+from stages.model import summary
 from stages.model.saved import load_model, predict_probabilities
+
+PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "scipy", "matplotlib", "pillow", "dvc")
+PAIRS = 8  # of near duplicates on the page
 
 
 def report() -> None:
-    rules = parameters.load().report
+    settings = parameters.load()
     split = splits.load("data/verified/test")
-    probabilities = predict_probabilities(load_model("models/model.keras"), split.images)
+    model = load_model("models/model.keras")
+    probabilities = predict_probabilities(model, split.images)
     results = scores.evaluate(split.labels, probabilities, split.classes)
-    sentences = findings.on_test(results, rules)
+    sentences = findings.on_test(results, settings.report)
+    of_95 = intervals.headline(results)
+    bins = calibration.reliability(split.labels, probabilities)
+    confusion = figures.confusion_matrix(results, "Confusion matrix, test split")
+    roc = figures.roc_curves(results, "ROC curves by class, test split")
+    training = history.load(Path("metrics/history.csv"), Path("metrics/train.json"))
+    all_splits = [splits.load("data/verified/train"), splits.load("data/verified/validation"), split]
+    shown = Page(
+        settings={
+            "seed": settings.seed,
+            "dataset": settings.dataset.model_dump(),
+            "model": settings.model.model_dump(),
+            "train": settings.train.model_dump(),
+            "validate": settings.validate_.model_dump(),
+            "report": settings.report.model_dump(),
+        },
+        dataset=verified.load_metrics(Path("metrics/dataset.json")),
+        layers=summary.layers(model),
+        trained_parameters=summary.trained_parameters(model),
+        training=training,
+        findings_on_training=findings.on_training(training, settings.validate_),
+        scores=results,
+        intervals=of_95,
+        findings_on_test=sentences,
+        calibration_error=calibration.expected_calibration_error(bins),
+        curves=figures.training_curves(training),
+        confusion=confusion,
+        roc=roc,
+        reliability=figures.reliability(bins, "Reliability of the probabilities, test split"),
+        mistakes=page.most_confident_mistakes(split.images, split.labels, probabilities, split.classes),
+        near_duplicates=verified.sample_pairs(Path("metrics/dataset_warnings.csv"), all_splits, PAIRS),
+        versions={name: version(name) for name in PACKAGES},
+    )
 
-    of_95 = {name: asdict(interval) for name, interval in intervals.headline(results).items()}
-    write_json("metrics/test.json", scores.headline(results) | {"auc_macro": results.auc_macro, "interval_95": of_95})
+    headline = scores.headline(results) | {"auc_macro": results.auc_macro}
+    write_json("metrics/test.json", headline | {"interval_95": {name: asdict(each) for name, each in of_95.items()}})
     write_json("metrics/test_classes.json", scores.by_class(results))
     write_text("metrics/test_findings.md", findings.as_markdown("Findings on the test", sentences))
     predictions = scores.named_predictions(split.names, split.labels, results)
     write_csv("plots/test/predictions.csv", scores.PREDICTION_COLUMNS, predictions)
     write_json_rows("plots/test/roc.json", scores.roc_points(results))
     write_json_rows("plots/test/f1.json", ({"class": each.name, "f1": each.f1} for each in results.classes))
-    write_figure("plots/test/confusion_matrix.png", figures.confusion_matrix(results, "Confusion matrix, test split"))
-    write_figure("plots/test/roc.png", figures.roc_curves(results, "ROC curves by class, test split"))
+    write_json_rows("plots/test/reliability.json", (each._asdict() for each in bins))
+    write_figure("plots/test/confusion_matrix.png", confusion)
+    write_figure("plots/test/roc.png", roc)
+    write_text("plots/report.html", page.as_html(shown))
+    write_text("metrics/report.md", page.as_markdown(shown))
     print(f"report: accuracy {results.accuracy:.2%}, macro F1 {results.f1_macro:.4f} on {len(split.labels):,} images")
     print("\n".join(f"report: {sentence}" for sentence in sentences))
 

@@ -41,10 +41,16 @@ def with_all_imports(file: Path) -> set[Path]:
     return found
 
 
+def templates(module: Path) -> set[Path]:
+    """The Jinja templates beside ``module``, where it loads such."""
+    return set(module.parent.glob("*.jinja")) if "FileSystemLoader" in module.read_text() else set()
+
+
 @pytest.mark.parametrize("name", STAGES)
-def test_the_code_deps_are_the_modules_that_a_stage_imports(name: str) -> None:
+def test_the_code_deps_are_the_modules_that_a_stage_imports_and_their_templates(name: str) -> None:
     code = {dep for dep in paths(STAGES[name]["deps"]) if dep.startswith("stages/")}
-    assert code == {module.as_posix() for module in with_all_imports(Path("stages", f"{name}.py"))}
+    modules = with_all_imports(Path("stages", f"{name}.py"))
+    assert code == {file.as_posix() for file in modules.union(*map(templates, modules))}
 
 
 @pytest.mark.parametrize("name", STAGES)

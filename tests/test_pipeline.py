@@ -125,7 +125,7 @@ def test_a_second_repro_runs_nothing(project: Project) -> None:
         ("dataset.image_size", 12, {"verify", "train", "validate", "report"}),
         ("model.filters", [2, 8], {"train", "validate", "report"}),
         ("train.learning_rate", 0.02, {"train", "validate", "report"}),
-        ("validate.overfitting_gap", 0.5, {"validate"}),
+        ("validate.overfitting_gap", 0.5, {"validate", "report"}),
         ("report.confused_pairs", 1, {"report"}),
     ],
 )
@@ -136,9 +136,9 @@ def test_a_changed_parameter_reruns_the_stages_that_depend_on_it(
     assert project.repro() == rerun
 
 
-def test_a_threshold_that_changes_no_split_reruns_verify_alone(project: Project) -> None:
+def test_a_threshold_that_changes_no_split_reruns_verify_and_the_report_that_shows_it(project: Project) -> None:
     project.set({"dataset.images_per_folder": None, "dataset.classes": None})
-    assert project.repro() == {"verify"}
+    assert project.repro() == {"verify", "report"}
 
 
 def test_a_new_test_image_reruns_only_verify_and_report(project: Project) -> None:

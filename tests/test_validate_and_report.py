@@ -31,12 +31,15 @@ VALIDATION_OUTS = (
     "plots/validation/predictions.csv",
 )
 TEST_OUTS = (
+    "metrics/report.md",
     "metrics/test.json",
     "metrics/test_classes.json",
     "metrics/test_findings.md",
+    "plots/report.html",
     "plots/test/confusion_matrix.png",
     "plots/test/f1.json",
     "plots/test/predictions.csv",
+    "plots/test/reliability.json",
     "plots/test/roc.json",
     "plots/test/roc.png",
 )
@@ -48,7 +51,7 @@ def write_split(folder: Path, count: int, classes: tuple[str, ...] = CLASSES) ->
     splits.allocate_images(folder, count, 8)
     splits.open_images(folder)[:] = random.integers(0, 256, (count, 8, 8, 3))
     labels = np.arange(count, dtype=np.int32) % len(classes)
-    splits.complete(folder, labels, classes, [count], [f"images/{index}.png" for index in range(count)])
+    splits.complete(folder, labels, classes, [count], [f"{folder.name}/{index}.png" for index in range(count)])
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +62,18 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = parameters.load().model
     keras.utils.set_random_seed(1)
     save_model(folder / "models/model.keras", build(settings.model_copy(update={"filters": (4,)}), 8, len(CLASSES)))
+    write_split(folder / "data/verified/train", 60)
     write_split(folder / "data/verified/validation", 30)
     write_split(folder / "data/verified/test", 45)
     header = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
     write_csv(folder / "metrics/history.csv", header, [(1, 1.5, 0.4, 1.4, 0.45, 0.01), (2, 1.2, 0.5, 1.3, 0.5, 0.01)])
     summary = {"epochs": 2, "best_epoch": 2, "learning_rate_drops": [2], "stopped_early": False, "parameters": 9}
     write_json(folder / "metrics/train.json", summary)
+    counts = {f"{split}_images": count for split, count in (("train", 60), ("validation", 30), ("test", 45))}
+    found = {"classes": 3, "near_duplicates": 0, "near_leaked_images": 1, "warnings": {"total": 1, "near_leakage": 1}}
+    write_json(folder / "metrics/dataset.json", counts | found)
+    warning = ("near_leakage", "test/7.png", "has nearly the pixels of train/5.png, which is in another split")
+    write_csv(folder / "metrics/dataset_warnings.csv", ("check", "subject", "problem"), [warning])
     return folder
 
 
@@ -77,7 +86,7 @@ def project(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def outputs(project: Path) -> dict[str, bytes]:
     """Each file that a stage has written, with its bytes."""
-    given = {"metrics/history.csv", "metrics/train.json"}
+    given = {f"metrics/{name}" for name in ("dataset.json", "dataset_warnings.csv", "history.csv", "train.json")}
     files = [file for folder in ("metrics", "plots") for file in (project / folder).rglob("*") if file.is_file()]
     paths = sorted(file.relative_to(project).as_posix() for file in files)
     return {path: (project / path).read_bytes() for path in paths if path not in given}
@@ -153,6 +162,26 @@ def test_the_data_of_the_plots_name_every_class(project: Path) -> None:
     assert {row["class"]: row["auc"] for row in roc} == {name: by_class[name]["auc"] for name in CLASSES}
     f1 = json.loads(Path("plots/test/f1.json").read_text())
     assert f1 == [{"class": name, "f1": by_class[name]["f1"]} for name in CLASSES]
+
+
+def test_the_page_shows_what_the_other_stages_found_beside_the_test(project: Path) -> None:
+    report()
+    html, text = Path("plots/report.html").read_text(), Path("metrics/report.md").read_text()
+    accuracy = json.loads(Path("metrics/test.json").read_text())["accuracy"]
+    for content in (html, text):
+        assert f"{accuracy:.2%}" in content
+        assert "Training stopped after epoch 2, its limit." in content
+        assert "1 warning" in content
+    assert 'alt="test/7.png"' in html
+    assert 'alt="train/5.png"' in html
+    assert "red &amp; &lt;b&gt;" in html
+
+
+def test_the_reliability_rows_count_every_test_image(project: Path) -> None:
+    report()
+    rows = json.loads(Path("plots/test/reliability.json").read_text())
+    assert sum(row["images"] for row in rows) == 45
+    assert all(list(row) == ["confidence", "accuracy", "images"] for row in rows)
 
 
 def test_headline_and_findings_are_printed_and_the_findings_kept(

@@ -13,6 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from stages.common.labels import label
+from stages.evaluation.calibration import BINS, Bin
 from stages.evaluation.history import Training
 from stages.evaluation.scores import Scores
 
@@ -97,6 +98,27 @@ def roc_curves(scores: Scores, title: str) -> Figure:
     columns = 1 + len(curves) // LEGEND_ROWS
     size = 10 if columns == 1 else 8
     figure.legend(title="AUC    Class", alignment="left", loc="outside right upper", ncols=columns, fontsize=size)
+    return figure
+
+
+def reliability(bins: Sequence[Bin], title: str) -> Figure:
+    """Accuracy by confidence, the diagonal of perfect calibration, and below it the images of each bin."""
+    figure = _figure(8.0)
+    axes, of_images = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
+    confidence = [each.confidence for each in bins]
+    axes.plot([0, 1], [0, 1], ":", color=GREY, label="Perfect calibration")
+    axes.plot(confidence, [each.accuracy for each in bins], "o-", color=BLUE, label="Model")
+    axes.set_title(title)
+    axes.set_ylabel("Accuracy")
+    axes.set_ylim(-0.02, 1.02)
+    axes.legend()
+    of_images.bar(confidence, [each.images for each in bins], width=0.5 / BINS, color=BLUE)
+    of_images.set_ylabel("Images")
+    of_images.set_xlabel("Confidence (probability of the predicted class)")
+    of_images.set_xlim(-0.01, 1.01)
+    for each in (axes, of_images):
+        each.grid(alpha=0.3)
+        each.set_axisbelow(True)
     return figure
 
 

@@ -1,0 +1,53 @@
+"""Whether the probabilities mean what they say: of the images predicted with 80 %, are 80 % right?
+
+After Guo, Pleiss, Sun and Weinberger, *On Calibration of Modern Neural Networks*, 2017, section 2. The confidence of a
+prediction is the probability of the predicted class, the highest of the image's row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 15  # of equal width, as in the paper
+
+
+class Bin(NamedTuple):
+    """The images whose confidence lies in one interval; at least one.
+
+    Attributes:
+        confidence: their mean confidence, 0 to 1.
+        accuracy: the share of them that is predicted rightly.
+        images: how many there are.
+    """
+
+    confidence: float
+    accuracy: float
+    images: int
+
+
+def reliability(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> list[Bin]:
+    """The points of the reliability diagram, in the order of confidence; intervals without images are left out.
+
+    Args:
+        labels: shape (n,), n at least 1, indices of the actual classes.
+        probabilities: shape (n, classes), rows that sum to 1.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == labels
+    # Interval m of the paper is ((m - 1) / BINS, m / BINS], closed above.
+    interval = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    return [
+        Bin(float(confidence[inside].mean()), float(right[inside].mean()), int(inside.sum()))
+        for inside in (interval == number for number in range(BINS))
+        if inside.any()
+    ]
+
+
+def expected_calibration_error(bins: Sequence[Bin]) -> float:
+    """The mean distance of accuracy and confidence over the bins, weighted by their images; 0 to 1, 0 is perfect."""
+    distances = [abs(each.accuracy - each.confidence) for each in bins]
+    return float(np.average(distances, weights=[each.images for each in bins]))

@@ -1,0 +1,120 @@
+"""The report's page: what it tells, that every value is escaped, and that it is one small file of equal bytes."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from stages.evaluation.page import MISTAKES, Page, as_html, as_markdown, most_confident_mistakes
+from tests.tiny_page import CLASSES, some_page
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return some_page()
+
+
+@pytest.fixture(scope="module")
+def html(page: Page) -> str:
+    return as_html(page)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ">4,000</td>",
+        "16 of 18 checks found nothing",
+        ">2 warnings</td>",
+        ">1 warning</td>",
+        "<td>32, 32, 16</td>",
+        ">448</td>",
+        "Optimizer sgd, learning rate 0.01, momentum 0.9",
+        "<li>The model does not overfit.</li>",
+        "95&nbsp;% interval 0.5100 to 0.7900",
+        "b/blue/2.png<br><strong>across two splits</strong>",
+        '<th scope="row">dataset.checks.leakage</th><td>error</td>',
+        '<th scope="row">model.batch_normalization</th><td>false</td>',
+        '<th scope="row">dataset.train</th><td>[train1, train3, train4, train5]</td>',
+        '<th scope="row">keras</th><td>3.0</td>',
+    ],
+)
+def test_the_page_tells_of_data_network_training_test_and_parameters(text: str, html: str) -> None:
+    assert text in html
+
+
+def test_the_page_gives_every_metric_of_every_class(page: Page, html: str) -> None:
+    table = html[html.index("Metrics by class, test split") :]
+    for each in page.scores.classes:
+        for value in (each.precision, each.recall, each.f1, each.auc):
+            assert f">{value:.4f}</td>" in table
+    assert f"{page.calibration_error:.4f}" in html
+
+
+def test_figures_mistakes_and_near_duplicates_are_pictures_with_a_text(page: Page, html: str) -> None:
+    pictures = re.findall(r'<img src="data:image/png;base64,[A-Za-z0-9+/]+=*" alt="[^"]+"', html)
+    assert len(pictures) == 4 + len(page.mistakes) + 2
+
+
+def test_a_class_named_like_a_tag_is_shown_and_never_run(html: str) -> None:
+    assert html.count("<script>") == 1
+    assert html.count("green | &lt;script&gt;alert(1)&lt;/script&gt;") > 1
+
+
+def test_markup_in_markdown_is_shown_to_the_letter(page: Page) -> None:
+    text = as_markdown(page)
+    assert "| green \\| \\<script\\>alert(1)\\</script\\> |" in text
+    assert "| red \\& \\*grey\\* |" in text
+    assert "- Most often confused: blue and \\<b\\>green\\</b\\>." in text
+    assert "<script" not in text.replace("\\<", "")
+
+
+def test_the_markdown_tells_the_same_in_short(page: Page, html: str) -> None:
+    text = as_markdown(page)
+    assert f"| Accuracy | {page.scores.accuracy:.4f} | 0.5100 to 0.7900 |" in text
+    assert "near\\_duplicate: 2 warnings, near\\_leakage: 1 warning." in text
+    assert "| Conv2D | 32, 32, 16 | 448 |" in text
+    assert len(text) < 10_000
+
+
+def test_tables_of_the_markdown_have_as_many_cells_in_each_row(page: Page) -> None:
+    for table in re.findall(r"(?:^\|.*\n)+", as_markdown(page), re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1
+
+
+def test_the_page_is_one_file_that_asks_nothing_of_a_network_and_stays_below_two_megabytes(html: str) -> None:
+    assert not re.search(r"https?://|url\(|<link|@import", html)
+    assert len(html.encode()) < 2_000_000
+
+
+def test_equal_contents_give_equal_bytes(html: str) -> None:
+    assert as_html(some_page()) == html
+    assert as_markdown(some_page()) == as_markdown(some_page())
+
+
+def test_where_nothing_was_found_the_page_says_so() -> None:
+    dataset = {**some_page().dataset, "near_duplicates": 0, "near_leaked_images": 0, "warnings": {"total": 0}}
+    html = as_html(some_page(mistakes=[], near_duplicates=[], intervals={}, dataset=dataset))
+    for text in ("18 of 18 checks", "there is no warning", "No test image is classified wrongly", "No pair of near"):
+        assert text in html
+
+
+def test_a_check_that_is_off_is_not_counted_as_passed() -> None:
+    settings = dict(some_page().settings)
+    settings["dataset"] = settings["dataset"] | {"checks": settings["dataset"]["checks"] | {"leakage": "off"}}
+    page = some_page(settings=settings)
+    assert page.passed == 15
+    assert '<td>off</td><td class="number" data-value="-1">not asked</td>' in as_html(page)
+
+
+def test_the_mistakes_are_the_most_confident_ones_and_as_many_as_fit() -> None:
+    labels = np.zeros(40, np.int32)
+    confidence = np.linspace(0.5, 0.99, 40, dtype=np.float32)[::-1]
+    probabilities = np.stack([1 - confidence, confidence, np.zeros_like(confidence)], axis=1)
+    probabilities[0] = [1, 0, 0]  # the most confident prediction of all, and right
+    images = np.arange(40, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
+    mistakes = most_confident_mistakes(images, labels, probabilities, CLASSES)
+    assert [int(each.image[0, 0, 0]) for each in mistakes] == list(range(1, MISTAKES + 1))
+    assert {(each.actual, each.predicted) for each in mistakes} == {(CLASSES[0], CLASSES[1])}
+    assert mistakes[0].probability == pytest.approx(confidence[1])

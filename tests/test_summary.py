@@ -1,0 +1,24 @@
+"""The network as a table."""
+
+from __future__ import annotations
+
+from stages.common import parameters
+from stages.model.network import build
+from stages.model.summary import Layer, layers, trained_parameters
+
+
+def test_the_table_is_the_notebooks_summary() -> None:
+    table = layers(build(parameters.load().model, 32, 10))
+    assert table[0] == Layer("InputLayer", "32, 32, 3", 0)
+    assert [each for each in table if each.parameters] == [
+        Layer("Conv2D", "32, 32, 16", 448),
+        Layer("Conv2D", "16, 16, 32", 4640),
+        Layer("Conv2D", "8, 8, 64", 18496),
+        Layer("Dense", "128", 131200),
+        Layer("Dense", "10", 1290),
+    ]
+
+
+def test_the_moving_averages_of_batch_normalisation_are_in_the_table_and_not_trained() -> None:
+    model = build(parameters.load().model.model_copy(update={"batch_normalization": True}), 32, 10)
+    assert sum(each.parameters for each in layers(model)) - trained_parameters(model) == 2 * (16 + 32 + 64)

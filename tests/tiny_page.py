@@ -1,0 +1,61 @@
+"""What the report's page shows of a small, drawn run; one of its classes is called like a tag of HTML."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from stages.common import parameters
+from stages.evaluation import calibration, figures, page
+from stages.evaluation.history import Epoch, Training
+from stages.evaluation.intervals import Interval
+from stages.evaluation.page import Page
+from stages.evaluation.scores import evaluate
+
+CLASSES = ("blue", "green | <script>alert(1)</script>", "red & *grey*")
+SETTINGS = parameters.load()
+
+
+def some_page(**changes: Any) -> Page:
+    random = np.random.default_rng(1)
+    labels = np.arange(60, dtype=np.int32) % 3
+    weights = random.random((60, 3)) + 0.4 * np.eye(3)[labels]
+    probabilities = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    images = random.integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+    results = evaluate(labels, probabilities, CLASSES)
+    bins = calibration.reliability(labels, probabilities)
+    training = Training((Epoch(1, 1.5, 0.4, 1.4, 0.45, 0.01), Epoch(2, 1.2, 0.5, 1.3, 0.5, 0.01)), 2, (), False)
+    content: dict[str, Any] = {
+        "settings": {
+            "seed": SETTINGS.seed,
+            "dataset": SETTINGS.dataset.model_dump(),
+            "model": SETTINGS.model.model_dump(),
+            "train": SETTINGS.train.model_dump(),
+        },
+        "dataset": {
+            "train_images": 4000,
+            "validation_images": 1000,
+            "test_images": 60,
+            "classes": 3,
+            "near_duplicates": 2,
+            "near_leaked_images": 1,
+            "warnings": {"total": 3, "near_duplicate": 2, "near_leakage": 1},
+        },
+        "layers": [("Conv2D", "32, 32, 16", 448), ("Dense", "3", 51)],
+        "trained_parameters": 499,
+        "training": training,
+        "findings_on_training": ["The model does not overfit."],
+        "scores": results,
+        "intervals": {"accuracy": Interval(0.51, 0.79)},
+        "findings_on_test": ["Most often confused: blue and <b>green</b>."],
+        "calibration_error": calibration.expected_calibration_error(bins),
+        "curves": figures.training_curves(training),
+        "confusion": figures.confusion_matrix(results, "Confusion matrix"),
+        "roc": figures.roc_curves(results, "ROC curves"),
+        "reliability": figures.reliability(bins, "Reliability"),
+        "mistakes": page.most_confident_mistakes(images, labels, probabilities, CLASSES),
+        "near_duplicates": [("near_leakage", ("a/blue/1.png", "b/blue/2.png"), (images[0], images[1]))],
+        "versions": {"keras": "3.0"},
+    }
+    return Page(**content | changes)
