@@ -148,7 +148,7 @@ def test_predictions_are_a_row_an_image_with_its_name_and_those_of_the_classes(
     stage()
     with open(f"plots/{name}/predictions.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["image"] for row in rows] == [f"images/{index}.png" for index in range(count)]
+    assert [row["image"] for row in rows] == [f"{name}/{index}.png" for index in range(count)]
     assert [row["actual"] for row in rows] == [CLASSES[index % 3] for index in range(count)]
     assert {row["predicted"] for row in rows} <= set(CLASSES)
 
