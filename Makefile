@@ -28,6 +28,7 @@ test: .venv/installed ## Lint, check the types and run the tests
 torture: .venv/installed ## Kill the pipeline 100 times and the real training 5 times, and compare every byte
 	python -m tests.torture --kills 100
 	python -m tests.torture --kills 5 --real
+
 .PHONY: bench
 bench: .venv/installed ## Measure the speed on this machine, into benchmarks/results.md; after `make repro`
 	python -m benchmarks
