@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.test_pipeline import Project
-from tests.torture import small_pipeline, torture
+from tests.torture import run, small_pipeline, torn_file, torture
 
 
 def torture_program(folder: Path, program: str, kills: int) -> list[str]:
@@ -40,3 +42,21 @@ def test_what_a_kill_leaves_over_is_a_difference(tmp_path: Path) -> None:
 def test_a_run_that_does_not_go_on_is_a_difference(tmp_path: Path) -> None:
     refuses = "import os, time\nopen('lock', 'x'); time.sleep(0.5); os.remove('lock')\n"
     assert any("FileExistsError" in difference for difference in torture_program(tmp_path, refuses, kills=2))
+
+
+@pytest.mark.parametrize(
+    ("file", "kept"), [("dvc.lock", 0), ("dvc.lock", 90), (".dvc/tmp/rwlock", 0), (".dvc/tmp/rwlock", 1)]
+)
+def test_a_file_that_dvc_was_killed_in_writing_is_recognised_and_can_be_removed(
+    tmp_path: Path, file: str, kept: int
+) -> None:
+    project, command = Project(tmp_path), ["dvc", "repro"]
+    project.run("dvc", "init", "--no-scm")
+    (tmp_path / "dvc.yaml").write_text("stages: {one: {cmd: echo 1 > out, outs: [out]}}")
+    project.run(*command)
+    (tmp_path / file).write_bytes((tmp_path / file).read_bytes()[:kept])
+    output, ended = run(project, command, seconds=60)
+    assert ended
+    assert torn_file(output) == file
+    (tmp_path / file).unlink()
+    project.run(*command)
