@@ -76,23 +76,33 @@ def percentiles(values: NDArray[np.float64]) -> Interval:
     return Interval(float(low), float(high))
 
 
-def f1_macro(
+def f1_by_class(
     counts: NDArray[np.int64], actual: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
 ) -> NDArray[np.float64]:
-    """Macro F1 of each of many samples, as ``scores`` defines it: the mean over the classes that occur in the sample.
+    """F1 of each class in each of many samples, 2 hits / (actual + predicted).
 
     Args:
-        counts: shape (samples, kinds), how many images of each kind a sample has; at least one in each sample.
+        counts: shape (samples, kinds), how many images of each kind a sample has.
         actual: shape (kinds,), the index of the class of the images of a kind.
         predicted: the same for the class that they are predicted as.
         classes: how many classes there are.
 
     Returns:
-        Shape (samples,), 0 to 1.
+        Shape (samples, classes), 0 to 1; NaN where a class is neither among the sample's labels nor its predictions.
     """
     is_actual, is_predicted = (np.eye(classes)[index] for index in (actual, predicted))
     hits = counts @ (is_actual * is_predicted)
     size = counts @ (is_actual + is_predicted)
-    # F1 of a class is 2 hits / (actual + predicted); a class of size 0 does not occur and has no part in the mean.
-    mean: NDArray[np.float64] = (2 * hits / np.maximum(size, 1)).sum(axis=1) / (size > 0).sum(axis=1)
+    f1: NDArray[np.float64] = np.divide(2 * hits, size, out=np.full(size.shape, np.nan), where=size > 0)
+    return f1
+
+
+def f1_macro(
+    counts: NDArray[np.int64], actual: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
+) -> NDArray[np.float64]:
+    """Macro F1 of each sample, shape (samples,), as ``scores`` defines it: the mean over the classes that occur in it.
+
+    The arguments are those of :func:`f1_by_class`; at least one image in each sample.
+    """
+    mean: NDArray[np.float64] = np.nanmean(f1_by_class(counts, actual, predicted, classes), axis=1)
     return mean

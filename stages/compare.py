@@ -1,0 +1,205 @@
+"""compare: whether two runs differ on the test split, or chance in the choice of its images explains it.
+
+Called as ``python -m stages.compare A B`` with Git revisions, names of DVC's experiments or the word ``workspace``.
+Reads of both the predictions on the test split, the test's metrics and the parameters; prints, and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dvc.api  # type: ignore[import-untyped]
+import numpy as np
+import yaml
+from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+
+from stages.common.console import UserError, run_stage
+from stages.evaluation import differences
+from stages.evaluation.differences import Change, Differences
+from stages.evaluation.scores import PREDICTION_COLUMNS
+
+PREDICTIONS, METRICS, PARAMETERS = "plots/test/predictions.csv", "metrics/test.json", "params.yaml"
+WITHOUT_INTERVAL = ("loss", "auc_macro")  # the predicted classes alone do not give these
+MOST_IMAGES = 10  # that are named
+SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a revision says of its run.
+
+    Attributes:
+        images: the names of the test images.
+        actual: the class of each.
+        predicted: the class that each is predicted as.
+        metrics: ``metrics/test.json``.
+        settings: the parameters by their dotted names.
+    """
+
+    name: str
+    images: tuple[str, ...]
+    actual: tuple[str, ...]
+    predicted: tuple[str, ...]
+    metrics: dict[str, Any]
+    settings: dict[str, Any]
+
+
+def compare(first_name: str, second_name: str) -> None:
+    first, second = load(first_name), load(second_name)
+    _refuse_other_test_data(first, second)
+    if first.predicted == second.predicted:
+        print(
+            f"{first.name} and {second.name} predict the same class for each of the {len(first.images):,} test images."
+        )
+    else:
+        _print_differences(first, second)
+    _print_parameters(first, second)
+
+
+# ---- reading ----
+
+
+def load(name: str) -> Run:
+    """Read what the revision, experiment or workspace ``name`` says of its run.
+
+    Raises:
+        UserError: there is no such revision, or it lacks a file, or a file is not what ``report`` writes.
+    """
+    rows = list(csv.DictReader(io.StringIO(_read(PREDICTIONS, name), newline="")))
+    if not rows or any(row.get(column) is None for row in rows for column in PREDICTION_COLUMNS):
+        columns = ", ".join(PREDICTION_COLUMNS)
+        raise UserError(f"{PREDICTIONS} of {name} has not the columns {columns}; write it anew with `dvc repro report`")
+    images, actual, predicted = (tuple(row[column] for row in rows) for column in PREDICTION_COLUMNS)
+    try:
+        metrics, settings = json.loads(_read(METRICS, name)), yaml.safe_load(_read(PARAMETERS, name))
+    except (ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{METRICS} or {PARAMETERS} of {name} cannot be read: {error}") from None
+    return Run(name, images, actual, predicted, metrics, dict(_flat(settings)))
+
+
+def _read(path: str, name: str) -> str:
+    try:
+        text: str = dvc.api.read(path, rev=None if name == "workspace" else name, encoding="utf-8")
+    except (DvcException, FileNotFoundError) as error:
+        raise UserError(
+            f"cannot read {path} of {name}: {error}; give `workspace`, a Git revision or an experiment, with the files "
+            "of a `dvc repro` in it"
+        ) from None
+    return text
+
+
+def _flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(settings, dict):
+        for key, value in settings.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, settings
+
+
+def _refuse_other_test_data(first: Run, second: Run) -> None:
+    what = "images" if first.images != second.images else "classes" if first.actual != second.actual else None
+    if what:
+        raise UserError(
+            f"{first.name} and {second.name} were tested on other data (the {what} differ), so their figures cannot be "
+            "compared; give runs with the same test split"
+        )
+
+
+# ---- printing ----
+
+
+def _print_differences(first: Run, second: Run) -> None:
+    classes = sorted({*first.actual, *first.predicted, *second.predicted})
+    number = {name: index for index, name in enumerate(classes)}
+    actual, of_first, of_second = (
+        np.array([number[name] for name in names]) for names in (first.actual, first.predicted, second.predicted)
+    )
+    found = differences.between(actual, of_first, of_second, classes)
+    print(in_a_sentence(found, first.name, second.name), end="\n\n")
+
+    clear = sorted((each for each in found.f1 if each.clear), key=lambda each: -each.difference)
+    header = ("", first.name, second.name, "difference", "95 % interval")
+    changes = (found.accuracy, found.f1_macro, *(_of_class(each) for each in clear))
+    _print_table([header, *map(_row, changes[:2]), *_rows_without_interval(first, second), *map(_row, changes[2:])])
+    print(
+        f"Of {len(classes)} classes, {len(clear)} changed clearly (the interval of the difference of F1 leaves out 0; "
+        "chance alone lets 1 of 20 do so).\n"
+    )
+
+    changed = len(found.changed)
+    otherwise = changed - found.only_second_right - found.only_first_right
+    print(
+        f"{changed:,} {'image is' if changed == 1 else 'images are'} predicted otherwise: "
+        f"{found.only_second_right:,} now right, {found.only_first_right:,} now wrong, {otherwise:,} wrong in another way. "
+        "The first of them:"
+    )
+    shown = found.changed[:MOST_IMAGES]
+    rows = [(first.images[i], first.actual[i], first.predicted[i], second.predicted[i]) for i in shown]
+    _print_table([("image", "actual", first.name, second.name), *rows])
+
+
+def in_a_sentence(found: Differences, first: str, second: str) -> str:
+    """What changed and whether chance explains it, for readers of one line."""
+    points, interval = 100 * found.accuracy.difference, found.accuracy.interval
+    verdict = (
+        "more than chance in the choice of the images explains"
+        if found.p_value < SIGNIFICANCE
+        else "which chance in the choice of the images may explain"
+    )
+    return (
+        f"From {first} to {second} accuracy on the test changes by {points:+.2f} points (95 % interval "
+        f"{100 * interval.low:+.2f} to {100 * interval.high:+.2f}), {verdict} (McNemar's exact test: p = "
+        f"{found.p_value:.2g})."
+    )
+
+
+def _of_class(change: Change) -> Change:
+    return replace(change, name=f"F1 of {change.name}")
+
+
+def _row(change: Change) -> tuple[str, ...]:
+    interval = f"{change.interval.low:+.4f} to {change.interval.high:+.4f}"
+    return change.name, f"{change.first:.4f}", f"{change.second:.4f}", f"{change.difference:+.4f}", interval
+
+
+def _rows_without_interval(first: Run, second: Run) -> Iterator[tuple[str, ...]]:
+    for name in WITHOUT_INTERVAL:
+        before, after = first.metrics.get(name), second.metrics.get(name)
+        if before is not None and after is not None:
+            yield name, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}", ""
+
+
+def _print_parameters(first: Run, second: Run) -> None:
+    names = dict.fromkeys([*first.settings, *second.settings])
+    absent = "absent"
+    pairs = [(name, first.settings.get(name, absent), second.settings.get(name, absent)) for name in names]
+    rows = [(name, str(before), str(after)) for name, before, after in pairs if before != after]
+    if rows:
+        _print_table([("parameter", first.name, second.name), *rows])
+    else:
+        print("The parameters are the same.")
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.compare", description="Do two runs differ on the test?")
+    for name in ("A", "B"):
+        parser.add_argument(name, help="a Git revision, the name of an experiment, or: workspace")
+    arguments = parser.parse_args()
+    run_stage("compare", lambda: compare(arguments.A, arguments.B))
+
+
+if __name__ == "__main__":
+    main()
