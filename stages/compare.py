@@ -136,8 +136,8 @@ def _print_differences(first: Run, second: Run) -> None:
     otherwise = changed - found.only_second_right - found.only_first_right
     print(
         f"{changed:,} {'image is' if changed == 1 else 'images are'} predicted otherwise: "
-        f"{found.only_second_right:,} now right, {found.only_first_right:,} now wrong, {otherwise:,} wrong in another way. "
-        "The first of them:"
+        f"{found.only_second_right:,} now right, {found.only_first_right:,} now wrong, {otherwise:,} wrong in another "
+        "way. The first of them:"
     )
     shown = found.changed[:MOST_IMAGES]
     rows = [(first.images[i], first.actual[i], first.predicted[i], second.predicted[i]) for i in shown]
