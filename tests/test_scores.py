@@ -6,6 +6,9 @@ import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from sklearn import metrics
 
@@ -66,6 +69,41 @@ def test_every_score_equals_that_of_scikit_learn(seed: int, classes: int) -> Non
     assert [each.auc for each in result.classes] == pytest.approx(areas)
     assert result.auc_macro == pytest.approx(np.mean(areas))
     np.testing.assert_array_equal(result.confusion, metrics.confusion_matrix(labels, predicted))
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_with_ties_absent_classes_and_constant_scores_every_score_is_still_scikit_learns(data: st.DataObject) -> None:
+    classes, count = data.draw(st.integers(2, 5)), data.draw(st.integers(1, 25))
+    labels = data.draw(arrays(np.int32, count, elements=st.integers(0, classes - 1)))
+    # Weights of three values only, so that ties are the rule; a draw of one value alone makes all scores constant.
+    weights = data.draw(arrays(np.int64, (count, classes), elements=st.integers(1, 3)))
+    probabilities = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    predicted = probabilities.argmax(axis=1)
+    result = scores.evaluate(labels, probabilities, names(classes))
+    assert result.accuracy == pytest.approx(metrics.accuracy_score(labels, predicted))
+    assert result.loss == pytest.approx(
+        np.mean([-np.log(row[i]) for row, i in zip(probabilities, labels, strict=True)])
+    )
+    for average in ("macro", "weighted"):
+        for name, function in (
+            ("precision", metrics.precision_score),
+            ("recall", metrics.recall_score),
+            ("f1", metrics.f1_score),
+        ):
+            expected = function(labels, predicted, average=average, zero_division=0.0)
+            assert getattr(result, f"{name}_{average}") == pytest.approx(expected), (name, average)
+    areas = [
+        # The share of pairs of one image of the class and one of another that are in the right order; a tie is half.
+        np.mean(np.sign(np.subtract.outer(column[labels == index], column[labels != index])) + 1) / 2
+        if 0 < np.sum(labels == index) < count
+        else None
+        for index, column in enumerate(probabilities.T)
+    ]
+    assert [each.auc for each in result.classes] == pytest.approx(areas)
+    defined = [area for area in areas if area is not None]
+    assert result.auc_macro == (pytest.approx(np.mean(defined)) if defined else None)
+    np.testing.assert_array_equal(result.confusion, metrics.confusion_matrix(labels, predicted, labels=range(classes)))
 
 
 def test_macro_auc_is_that_of_scikit_learn_one_against_the_rest() -> None:
