@@ -115,8 +115,9 @@ def test_images_beyond_one_batch_are_all_predicted(
 ) -> None:
     whole = predicted(capsys, "images")
     monkeypatch.setattr(module, "BYTES_AT_ONCE", 4 * 16 * 16 * 3)
-    sizes = [len(batch.names) for batch in module.batches(find_images(["images"]), 16)]
-    assert sizes == [4, 4, 4, 3]
+    Path("broken.png").write_bytes(b"no image")
+    batches = list(module.batches(find_images(["broken.png", "images"]), 16))
+    assert [(len(batch.names), len(batch.errors)) for batch in batches] == [(3, 1), (4, 0), (4, 0), (4, 0)]
     in_parts = predicted(capsys, "images")
     assert [result["image"] for result in in_parts] == [result["image"] for result in whole]
     assert [result["best"][0]["class"] for result in in_parts] == [result["best"][0]["class"] for result in whole]
