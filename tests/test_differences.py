@@ -90,6 +90,9 @@ def test_a_class_that_only_one_model_predicts_counts_as_f1_0() -> None:
     found = differences.between(np.array([0, 1]), np.array([0, 1]), np.array([0, 2]), CLASSES)
     assert [each.second for each in found.f1] == [1.0, 0.0, 0.0]
     assert found.f1_macro.second == pytest.approx(1 / 3)
+    back = differences.between(np.array([0, 1]), np.array([0, 2]), np.array([0, 1]), CLASSES)
+    assert [each.second for each in back.f1] == [1.0, 1.0, 0.0]
+    assert all(np.isfinite([each.interval.low, each.interval.high]).all() for each in (*found.f1, *back.f1))
 
 
 def test_the_better_model_gains_clearly_and_the_other_way_round_loses_as_much() -> None:

@@ -51,6 +51,10 @@ def test_macro_f1_of_many_samples_is_scikit_learns_with_the_classes_that_occur()
     np.testing.assert_allclose(intervals.f1_macro(counts, actual, predicted, 6), expected)
 
 
+def test_an_interval_leaves_out_a_fortieth_of_the_resamples_at_each_end() -> None:
+    assert intervals.percentiles(np.arange(1001.0)) == intervals.Interval(25.0, 975.0)
+
+
 def test_the_same_counts_give_the_same_interval() -> None:
     confusion = np.array([[8, 2], [3, 7]])
     assert intervals.of_f1_macro(confusion) == intervals.of_f1_macro(confusion)
