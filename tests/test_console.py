@@ -80,6 +80,16 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_where_a_folder_belongs_is_one_line_and_stays(tmp_path: Path) -> None:
+    file = tmp_path / "metrics"
+    file.write_text("mine")
+    done = run(stage_that(f"write_text({str(file / 'a.txt')!r}, 'x')"))
+    assert done.returncode == 1
+    assert str(file) in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert file.read_text() == "mine"
+
+
 def test_in_a_log_progress_is_sparse_lines() -> None:
     done = run(SLOW_STAGE)
     assert done.stdout == "work: half way\n"

@@ -37,11 +37,23 @@ def run_stage(name: str, stage: Callable[[], None]) -> None:
         if error.errno not in _FILE_SYSTEM_ERRORS:
             raise
         where = f": {error.filename}" if error.filename else ""
-        print(f"{name}: {os.strerror(error.errno)}{where}; make room or allow writing, then run again", file=sys.stderr)
+        print(
+            f"{name}: {os.strerror(error.errno)}{where}; make room or allow writing there, then run again",
+            file=sys.stderr,
+        )
         sys.exit(1)
 
 
-_FILE_SYSTEM_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+_FILE_SYSTEM_ERRORS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EFBIG,
+    errno.ENOTDIR,  # a file stands where a folder belongs
+    errno.EEXIST,
+}
 
 
 class Progress:

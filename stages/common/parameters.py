@@ -28,6 +28,7 @@ from stages.common.console import UserError
 from stages.common.names import refusal, shown
 
 PATH = Path("params.yaml")
+MAX_DIGITS = 100
 MAX_BYTES = 100_000  # fifty times the default file; a larger one is no parameter file
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -221,6 +222,13 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(problem="anchors and aliases are not allowed", problem_mark=event.start_mark)
         return super().compose_node(parent, index)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        # Python takes no number of more than 4,300 digits, and its message does not say where the number stands.
+        if len(node.value) > MAX_DIGITS:
+            problem = f"a number of {len(node.value):,} characters is not allowed"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return int(super().construct_yaml_int(node))
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
@@ -233,6 +241,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
