@@ -1,8 +1,12 @@
-"""Small images that the tests draw themselves: nothing is downloaded, and each image differs from every other."""
+"""What many tests need: small images that they draw themselves, each unlike every other, and a browser."""
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,10 +17,21 @@ from PIL import Image
 from stages.dataset import splits
 from stages.dataset.splits import Split
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 # The same examples in each run, and no limit of time: a red run can be run again, and a busy machine is no failure.
 settings.register_profile("project", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
 
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 CLASSES = ("000_circle", "001_square", "002_cross")
 
 
@@ -60,3 +75,17 @@ def training_split(tmp_path_factory: pytest.TempPathFactory) -> Split:
 @pytest.fixture(scope="session")
 def validation_split(tmp_path_factory: pytest.TempPathFactory) -> Split:
     return make_split(tmp_path_factory.mktemp("splits") / "validation", (45,), seed=2)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        word = "no chromium on the PATH, so no page is tested; on Debian: apt-get install chromium"
+        if "CHROMIUM_REQUIRED" in os.environ:
+            pytest.fail(word)
+        pytest.skip(word)
+    from playwright.sync_api import sync_playwright  # here, since most tests need no browser
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)

@@ -5,29 +5,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from tests.test_pipeline import Project, new_project
 
 ROOT = Path(__file__).parent.parent
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 DECLARED: list[Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
 PLOTS: dict[str, dict[str, str]] = {
     plot["title"]: plot for entry in DECLARED if isinstance(entry, dict) for plot in entry.values()
@@ -74,18 +64,6 @@ class Plots:
     pictures: list[tuple[str, int]]  # address, and width in pixels: 0 when it could not be drawn
     requests: list[str] = field(default_factory=list)  # for anything that is not a file
     errors: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        word = "no chromium on the PATH, so no page is tested; on Debian: apt-get install chromium"
-        if "CHROMIUM_REQUIRED" in os.environ:
-            pytest.fail(word)
-        pytest.skip(word)
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
 
 
 @pytest.fixture(scope="module")
