@@ -23,7 +23,7 @@ SETTINGS = parameters.load()
 def pipeline(folders: Path, epoch_done: EpochDone) -> None:
     """This pipeline's ``train``, its resume point included."""
     from stages.dataset import splits
-    from stages.model import network
+    from stages.model import cores, network
     from stages.model.backend import keras
     from stages.model.fitting import fit
     from stages.model.resume import ResumePoint
@@ -35,12 +35,13 @@ def pipeline(folders: Path, epoch_done: EpochDone) -> None:
             epoch_done(float(line.split("loss ")[1].split(",")[0]))
 
     training, validation = (splits.load(f"data/verified/{split}") for split in ("train", "validation"))
+    parts = cores.share(SETTINGS.model)
     keras.utils.set_random_seed(SETTINGS.seed)
     model = network.build(SETTINGS.model, SETTINGS.dataset.image_size, len(training.classes))
     never = {"early_stopping": SETTINGS.train.early_stopping.model_copy(update={"patience": ENDLESS})}
     recipe = SETTINGS.train.model_copy(update={"epochs": ENDLESS, **never})
     resume_point = ResumePoint(folders / "resume.npz", "benchmark")
-    fit(model, training, validation, recipe, SETTINGS.seed, Pause("", None, "images"), resume_point)
+    fit(model, training, validation, recipe, SETTINGS.seed, Pause("", None, "images"), resume_point, parts)
 
 
 def notebook(folders: Path, epoch_done: EpochDone) -> None:

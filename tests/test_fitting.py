@@ -32,11 +32,11 @@ def build(seed: int = 1, **changes: Any) -> keras.Model:
 
 
 def trained(
-    train: Split, validation: Split, by: Train, seed: int = 1, **changes: Any
+    train: Split, validation: Split, by: Train, seed: int = 1, parts: int = 1, **changes: Any
 ) -> tuple[keras.Model, TrainingState]:
     model = build(seed, **changes)
     with progress("test", None, "images") as shown:
-        return model, fit(model, train, validation, by, seed, shown)
+        return model, fit(model, train, validation, by, seed, shown, parts=parts)
 
 
 def digest(model: keras.Model) -> str:
@@ -44,7 +44,7 @@ def digest(model: keras.Model) -> str:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
-@pytest.mark.parametrize("changes", [{}, {"batch_normalization": True}])
+@pytest.mark.parametrize("changes", [{}, {"batch_normalization": True}, {"parts": 2}, {"parts": 3}])
 def test_an_epoch_is_the_arithmetic_of_keras_fit(
     training_split: Split, validation_split: Split, optimizer: str, changes: dict[str, Any]
 ) -> None:
@@ -52,7 +52,7 @@ def test_an_epoch_is_the_arithmetic_of_keras_fit(
     ours, result = trained(training_split, validation_split, by, **changes)
 
     order = epoch_order(by.shuffle, training_split.folder_sizes, by.batch_size, 1, 1)
-    theirs = build(**changes)
+    theirs = build(batch_normalization="batch_normalization" in changes)
     rule = {
         "sgd": keras.optimizers.SGD(0.001, momentum=0.9),
         "rmsprop": keras.optimizers.RMSprop(0.001, momentum=0.9),
@@ -102,8 +102,19 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     training_split: Split, validation_split: Split
 ) -> None:
     by = recipe()
-    digests = [digest(trained(training_split, validation_split, by, seed, dropout=0.3)[0]) for seed in (1, 1, 2)]
-    assert digests[0] == digests[1] != digests[2]
+    for parts in (1, 2):
+        models = [trained(training_split, validation_split, by, seed, parts, dropout=0.3)[0] for seed in (1, 1, 2)]
+        digests = [digest(model) for model in models]
+        assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_batch_of_fewer_images_than_parts_is_trained_on_like_any_other(
+    training_split: Split, validation_split: Split
+) -> None:
+    by = recipe(epochs=1, batch_size=len(training_split.labels) - 1, shuffle="full")  # and then a batch of one
+    whole, cut = (trained(training_split, validation_split, by, parts=parts)[0] for parts in (1, 4))
+    for one, other in zip(whole.get_weights(), cut.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_training_ends_with_the_weights_of_its_best_epoch(training_split: Split, validation_split: Split) -> None:
