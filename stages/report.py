@@ -34,7 +34,7 @@ def report() -> None:
     probabilities = predict_probabilities(model, split.images)
     results = scores.evaluate(split.labels, probabilities, split.classes)
     sentences = findings.on_test(results, settings.report)
-    of_95 = intervals.headline(results)
+    of_95 = intervals.headline(split.labels, probabilities, results)
     bins = calibration.reliability(split.labels, probabilities)
     confusion = figures.confusion_matrix(results, "Confusion matrix, test split")
     roc = figures.roc_curves(results, "ROC curves by class, test split")
@@ -68,7 +68,8 @@ def report() -> None:
     )
 
     headline = scores.headline(results) | {"auc_macro": results.auc_macro}
-    write_json("metrics/test.json", headline | {"interval_95": {name: asdict(each) for name, each in of_95.items()}})
+    of_95_written = {name: each and asdict(each) for name, each in of_95.items()}
+    write_json("metrics/test.json", headline | {"interval_95": of_95_written})
     write_json("metrics/test_classes.json", scores.by_class(results))
     write_text("metrics/test_findings.md", findings.as_markdown("Findings on the test", sentences))
     predictions = scores.named_predictions(split.names, split.labels, results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from fractions import Fraction
 from math import comb
 
@@ -121,3 +122,16 @@ def test_the_intervals_hold_the_true_difference_about_as_often_as_they_say() -> 
         interval = differences.between(actual, first, second, ("a", "b")).accuracy.interval
         hits += interval.low <= 0.1 <= interval.high
     assert hits >= 53
+
+
+def test_many_classes_take_the_memory_of_the_differences_and_not_that_of_all_resamples() -> None:
+    actual, first, second = np.random.default_rng(1).integers(0, 200, (3, 2000))
+    tracemalloc.start()
+    try:
+        found = differences.between(actual, first, second, [str(each) for each in range(200)])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000_000  # the resamples of 2,000 triples at once would be 160 MB
+    assert found.f1_macro.second == pytest.approx(metrics.f1_score(actual, second, average="macro"))
+    assert found.f1_macro.interval.low < found.f1_macro.difference < found.f1_macro.interval.high

@@ -1,13 +1,74 @@
-"""Intervals of the headline figures, compared with scipy's bootstrap over images and with published figures."""
+"""Intervals of the headline figures, compared with the plain bootstrap over images and with published formulas."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy.special import logit
 from scipy.stats import bootstrap
 from sklearn import metrics
 
-from stages.evaluation import intervals
+from stages.evaluation import intervals, scores
+from stages.evaluation.intervals import Interval
+
+Split = tuple[NDArray[np.int32], NDArray[np.float32]]
+CASES = ("ordinary", "ties", "absent class", "rare class", "unsure")
+
+
+def some_split(case: str, count: int = 300, seed: int = 3) -> Split:
+    """Labels of five classes, and probabilities that tell them apart fairly well."""
+    random = np.random.default_rng(seed)
+    shares = {"absent class": (0.3, 0.3, 0.3, 0.1, 0), "rare class": (0.24, 0.24, 0.24, 0.24, 0.04)}
+    labels = random.choice(5, count, p=shares.get(case, (0.2,) * 5)).astype(np.int32)
+    weights = np.exp(random.normal(size=(count, 5)) + (0.3 if case == "unsure" else 1.5) * np.eye(5)[labels])
+    if case == "ties":
+        weights = np.ceil(weights)
+    return labels, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def figures(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> dict[str, float]:
+    """The averages over the classes as scikit-learn defines them, macro AUC as the mean over pairs of images."""
+    found: dict[str, float] = {}
+    for average in ("macro", "weighted"):
+        values = metrics.precision_recall_fscore_support(
+            labels, probabilities.argmax(axis=1), average=average, zero_division=0.0
+        )
+        found |= {f"{name}_{average}": values[index] for index, name in enumerate(("precision", "recall", "f1"))}
+    areas = []
+    for index in np.unique(labels):
+        own, others = (probabilities[mask, index] for mask in (labels == index, labels != index))
+        above, equal = own[:, None] > others, own[:, None] == others
+        areas.append(above.mean() + equal.mean() / 2)
+    return found | {"auc_macro": float(np.mean(areas))}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_intervals_are_those_of_the_plain_bootstrap_over_the_images(case: str) -> None:
+    labels, probabilities = some_split(case)
+    random = np.random.default_rng(5)
+    resamples = [random.integers(0, len(labels), len(labels)) for _ in range(500)]
+    drawn = [figures(labels[rows], probabilities[rows]) for rows in resamples]
+    results = scores.evaluate(labels, probabilities, "abcde")
+    found = intervals.headline(labels, probabilities, results)
+    for name, value in figures(labels, probabilities).items():
+        assert getattr(results, name) == pytest.approx(value)
+        expected = np.percentile([each[name] for each in drawn], [2.5, 97.5])
+        interval = found[name]
+        assert interval is not None
+        # A tenth of the width for chance in 500 resamples and for another method.
+        tolerance = (expected[1] - expected[0]) / 10
+        assert (interval.low, interval.high) == pytest.approx(tuple(expected), abs=tolerance), name
+
+
+def test_the_headline_figures_with_macro_auc_have_an_interval_each_in_their_order() -> None:
+    labels, probabilities = some_split("ordinary")
+    results = scores.evaluate(labels, probabilities, "abcde")
+    found = intervals.headline(labels, probabilities, results)
+    assert list(found) == [*scores.headline(results), "auc_macro"]
+    assert all(each and each.low < getattr(results, name) < each.high for name, each in found.items())
+    assert found["recall_weighted"] == found["accuracy"]
+    assert intervals.headline(labels, probabilities, results) == found
 
 
 def test_the_interval_of_a_share_is_wilsons_formula() -> None:
@@ -24,41 +85,73 @@ def test_none_and_all_of_ten_right_have_an_interval_that_is_no_point(hits: int, 
     assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-4)
 
 
-def test_the_interval_of_macro_f1_is_that_of_scipys_bootstrap_over_the_images() -> None:
-    random = np.random.default_rng(3)
-    actual = random.integers(0, 4, 400)
-    predicted = np.where(random.random(400) < 0.7, actual, random.integers(0, 4, 400))
-
-    def f1(rows: np.ndarray) -> float:
-        return float(metrics.f1_score(actual[rows], predicted[rows], average="macro"))
-
-    expected = bootstrap(
-        (np.arange(400),), f1, n_resamples=500, vectorized=False, method="percentile", rng=np.random.default_rng(5)
-    ).confidence_interval
-    interval = intervals.of_f1_macro(metrics.confusion_matrix(actual, predicted))
-    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=0.01)
+@pytest.mark.parametrize("case", CASES)
+def test_the_interval_of_the_loss_is_that_of_scipys_bootstrap_over_the_images(case: str) -> None:
+    losses = scores.cross_entropies(*some_split(case))
+    expected = bootstrap((losses,), np.mean, method="percentile", rng=np.random.default_rng(5)).confidence_interval
+    interval = intervals.of_mean(losses)
+    assert interval is not None
+    tolerance = (expected.high - expected.low) / 20
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=tolerance)
 
 
-def test_macro_f1_of_many_samples_is_scikit_learns_with_the_classes_that_occur() -> None:
-    random = np.random.default_rng(4)
-    actual, predicted = random.integers(0, 6, (2, 12))
-    counts = random.integers(0, 3, (50, 12)) * (random.random((50, 12)) < 0.5)
-    counts[:, 0] += 1
-    expected = [
-        metrics.f1_score(np.repeat(actual, row), np.repeat(predicted, row), average="macro", zero_division=0.0)
-        for row in counts
-    ]
-    np.testing.assert_allclose(intervals.f1_macro(counts, actual, predicted, 6), expected)
+def test_the_interval_of_a_loss_by_hand_and_cut_off_at_0() -> None:
+    # Two losses around 3 with a deviation of the square root of 2, so an error of 1; t with one degree of freedom.
+    interval = intervals.of_mean(np.array([2.0, 4.0]))
+    assert interval is not None
+    assert interval.low == 0
+    assert interval.high == pytest.approx(3 + 12.7062, abs=1e-4)
 
 
 def test_an_interval_leaves_out_a_fortieth_of_the_resamples_at_each_end() -> None:
-    assert intervals.percentiles(np.arange(1001.0)) == intervals.Interval(25.0, 975.0)
+    assert intervals.percentiles(np.arange(1001.0)) == Interval(25.0, 975.0)
 
 
-def test_the_same_counts_give_the_same_interval() -> None:
-    confusion = np.array([[8, 2], [3, 7]])
-    assert intervals.of_f1_macro(confusion) == intervals.of_f1_macro(confusion)
+def test_the_structural_components_by_hand() -> None:
+    is_class = np.array([True, True, False, False, False])
+    probability = np.array([0.9, 0.5, 0.5, 0.7, 0.1], np.float32)
+    components = intervals.structural_components(is_class, probability)
+    assert components.tolist() == pytest.approx([1, 1.5 / 3, 1.5 / 2, 1 / 2, 1])
 
 
-def test_a_perfect_prediction_has_no_spread_of_macro_f1() -> None:
-    assert intervals.of_f1_macro(np.diag([5, 5, 0])) == intervals.Interval(1.0, 1.0)
+def test_for_two_classes_the_error_of_macro_auc_is_delongs_with_divisors_n() -> None:
+    random = np.random.default_rng(7)
+    labels = (np.arange(60) % 3 == 0).astype(np.int32)
+    second = np.round(np.clip(random.normal(0.4 + 0.2 * labels, 0.2), 0.05, 0.95), 1)
+    own, others = second[labels == 1][:, None], second[labels == 0]
+    wins = (own > others) + (own == others) / 2
+    area = wins.mean()
+    error = np.sqrt((wins.mean(axis=1).var() / len(own) + wins.mean(axis=0).var() / len(others)) * 60 / 59)
+    interval = intervals.of_auc_macro(labels, np.stack([1 - second, second], axis=1))
+    assert interval is not None
+    expected = logit(area) + np.array([-1, 1]) * 1.959964 * error / (area * (1 - area))
+    assert logit([interval.low, interval.high]) == pytest.approx(expected)
+
+
+def test_the_intervals_of_macro_auc_hold_its_true_value_about_as_often_as_they_say() -> None:
+    true_value = figures(*some_split("ordinary", 20_000, seed=0))["auc_macro"]
+    found = [intervals.of_auc_macro(*some_split("ordinary", 150, seed)) for seed in range(1, 201)]
+    assert 180 <= sum(each is not None and each.low <= true_value <= each.high for each in found) <= 198
+
+
+@pytest.mark.parametrize(
+    ("labels", "probabilities"),
+    [
+        ([0], [[0.6, 0.4]]),  # a single image
+        ([0, 0, 0], [[0.9, 0.1]] * 3),  # a single class
+        ([0, 1, 1], [[1, 0], [0, 1], [0, 1]]),  # all right and sure
+        ([0, 1], [[0, 1], [1, 0]]),  # all wrong and sure
+    ],
+)
+def test_without_any_spread_accuracy_alone_has_an_interval(labels: list[int], probabilities: list[list[float]]) -> None:
+    split = np.array(labels, np.int32), np.array(probabilities, np.float32)
+    found = intervals.headline(*split, scores.evaluate(*split, ("no", "yes")))
+    assert {name for name, each in found.items() if each} == {"accuracy", "recall_weighted"}
+
+
+def test_constant_scores_have_an_interval_of_f1_and_none_of_auc() -> None:
+    split = np.array([0, 1, 1, 2, 2, 2], np.int32), np.full((6, 3), 1 / 3, np.float32)
+    found = intervals.headline(*split, scores.evaluate(*split, ("a", "b", "c")))
+    assert found["f1_macro"] is not None
+    assert found["auc_macro"] is None
+    assert found["loss"] is None

@@ -95,9 +95,26 @@ def test_equal_contents_give_equal_bytes(html: str) -> None:
 
 def test_where_nothing_was_found_the_page_says_so() -> None:
     dataset = {**some_page().dataset, "near_duplicates": 0, "near_leaked_images": 0, "warnings": {"total": 0}}
-    html = as_html(some_page(mistakes=[], near_duplicates=[], intervals={}, dataset=dataset))
+    html = as_html(some_page(mistakes=[], near_duplicates=[], dataset=dataset))
     for text in ("18 of 18 checks", "there is no warning", "No test image is classified wrongly", "No pair of near"):
         assert text in html
+
+
+def test_every_metric_has_its_interval(page: Page, html: str) -> None:
+    text = as_markdown(page)
+    for name, interval in page.intervals.items():
+        assert interval is not None
+        value, both = f"{getattr(page.scores, name):.4f}", f"{interval.low:.4f} to 0.7900"
+        assert re.search(rf'>{value}</td><td class="number" [^>]*>{both}</td>', html)
+        assert f"| {value} | {both} |" in text
+    assert "An interval is undefined" not in html
+
+
+def test_where_an_interval_is_undefined_the_page_says_so(page: Page) -> None:
+    without = some_page(intervals=dict.fromkeys(page.intervals))
+    html = as_html(without)
+    assert html.count(">undefined</td>") == as_markdown(without).count("| undefined |") == len(page.intervals)
+    assert "An interval is undefined where the test images show no spread" in html
 
 
 def test_a_check_that_is_off_is_not_counted_as_passed() -> None:

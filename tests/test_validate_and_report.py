@@ -133,12 +133,24 @@ def test_the_headlines_of_both_splits_have_the_same_names_and_the_test_an_auc_an
     assert [*of_validation, "auc_macro", "interval_95"] == list(of_test)
 
 
-def test_accuracy_and_macro_f1_lie_within_their_intervals(project: Path) -> None:
+def test_every_headline_of_the_test_has_an_interval(project: Path) -> None:
     report()
     written = json.loads(Path("metrics/test.json").read_text())
-    assert list(written["interval_95"]) == ["accuracy", "f1_macro"]
-    for name, interval in written["interval_95"].items():
-        assert 0 <= interval["low"] < written[name] < interval["high"] <= 1
+    found = written.pop("interval_95")
+    assert list(found) == list(written)
+    assert all(interval["low"] < interval["high"] for interval in found.values())
+    for name in ("loss", "accuracy", "auc_macro"):
+        assert found[name]["low"] < written[name] < found[name]["high"]
+
+
+def test_a_single_test_image_has_intervals_where_they_are_defined_and_null_elsewhere(project: Path) -> None:
+    shutil.rmtree("data/verified/test")
+    write_split(project / "data/verified/test", 1)
+    write_csv("metrics/dataset_warnings.csv", ("check", "subject", "problem"), [])
+    report()
+    found = json.loads(Path("metrics/test.json").read_text())["interval_95"]
+    assert [name for name, interval in found.items() if interval is not None] == ["accuracy", "recall_weighted"]
+    assert "| AUC, macro | undefined | undefined |" in Path("metrics/report.md").read_text()
 
 
 @pytest.mark.parametrize(("stage", "name", "count"), [(validate, "validation", 30), (report, "test", 45)])

@@ -47,7 +47,7 @@ def some_page(**changes: Any) -> Page:
         "training": training,
         "findings_on_training": ["The model does not overfit."],
         "scores": results,
-        "intervals": {"accuracy": Interval(0.51, 0.79)},
+        "intervals": {name: Interval(0.51 + i / 100, 0.79) for i, name in enumerate(page.METRICS)},
         "findings_on_test": ["Most often confused: blue and <b>green</b>."],
         "calibration_error": calibration.expected_calibration_error(bins),
         "curves": figures.training_curves(training),

@@ -2,6 +2,10 @@
 
 They hold for images drawn like those of the split. They say nothing of another training, whose seed moves the figures
 as well.
+
+A figure has no interval (None) where its method finds no spread: with a single image, where all are classified rightly
+and surely, or where the figure itself is undefined. The method would give a point then, and so much is not known.
+Accuracy, and weighted recall, which is the same, have one always.
 """
 
 from __future__ import annotations
@@ -10,12 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.special import expit, logit
+from scipy.stats import binomtest, norm, rankdata, t
 
-from stages.evaluation.scores import Scores
-
-RESAMPLES = 10_000
-SEED = 20_090_408  # of the bootstrap; a fixed one, so that equal predictions have equal intervals
+from stages.evaluation import bootstrap
+from stages.evaluation.scores import Scores, cross_entropies
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,24 @@ class Interval:
     high: float
 
 
-def headline(scores: Scores) -> dict[str, Interval]:
-    """The intervals of accuracy and macro F1, by the names that ``scores.headline`` gives to these figures."""
-    correct, count = int(np.trace(scores.confusion)), int(scores.confusion.sum())
-    return {"accuracy": of_share(correct, count), "f1_macro": of_f1_macro(scores.confusion)}
+def headline(
+    labels: NDArray[np.int32], probabilities: NDArray[np.float32], scores: Scores
+) -> dict[str, Interval | None]:
+    """The intervals of the figures that ``scores.headline`` names and of macro AUC, in this order.
+
+    Args:
+        labels: shape (n,), n at least 1.
+        probabilities: shape (n, classes).
+        scores: of these labels and probabilities.
+    """
+    share = of_share(int(np.trace(scores.confusion)), len(labels))
+    return {
+        "loss": of_mean(cross_entropies(labels, probabilities)),
+        "accuracy": share,
+        **of_confusion(scores.confusion),
+        "recall_weighted": share,
+        "auc_macro": of_auc_macro(labels, probabilities),
+    }
 
 
 def of_share(hits: int, count: int) -> Interval:
@@ -41,12 +58,20 @@ def of_share(hits: int, count: int) -> Interval:
     return Interval(float(interval.low), float(interval.high))
 
 
-def of_f1_macro(confusion: NDArray[np.int64]) -> Interval:
-    """The percentile bootstrap interval of macro F1: 10,000 resamples of the images, seed 20090408.
+def of_mean(losses: NDArray[np.float64]) -> Interval | None:
+    """Student's t interval of the mean of losses, shape (n,), n at least 1; cut off at 0, as no loss is negative.
 
-    Macro F1 depends on the images only by how many lie in each cell of the confusion matrix. Drawing n images with
-    replacement is drawing these counts from a multinomial distribution with n draws and the observed shares, so a
-    resample costs as much as the matrix has cells with images, however many images there are.
+    None for a single loss, or if all are equal.
+    """
+    if np.ptp(losses) == 0:
+        return None
+    error = losses.std(ddof=1) / np.sqrt(len(losses))
+    low, high = t.interval(0.95, len(losses) - 1, losses.mean(), error)
+    return Interval(max(float(low), 0.0), float(high))
+
+
+def of_confusion(confusion: NDArray[np.int64]) -> dict[str, Interval | None]:
+    """The percentile bootstrap intervals of the averages that a confusion matrix gives, by their names in ``Scores``.
 
     Args:
         confusion: shape (classes, classes), at least one image.
@@ -54,20 +79,23 @@ def of_f1_macro(confusion: NDArray[np.int64]) -> Interval:
     Source: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
     actual, predicted = np.nonzero(confusion)
-    resampled = resample(confusion[actual, predicted])
-    return percentiles(f1_macro(resampled, actual, predicted, len(confusion)))
+    counts, classes = confusion[actual, predicted], len(confusion)
+    chunks = [averages(each, actual, predicted, classes) for each in bootstrap.resamples(counts, classes)]
+    found = {name: percentiles(np.concatenate([chunk[name] for chunk in chunks])) for name in chunks[0]}
+    return {name: None if each.low == each.high else each for name, each in found.items()}
 
 
-def resample(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """10,000 resamples of images that fall into kinds.
+def averages(
+    counts: NDArray[np.int64], actual: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
+) -> dict[str, NDArray[np.float64]]:
+    """The macro and weighted averages of each of many samples, shape (samples,), by their names in ``Scores``.
 
-    Args:
-        counts: shape (kinds,), how many images are of each kind; sums to at least 1.
-
-    Returns:
-        Shape (10000, kinds); each row sums to the same as ``counts``.
+    The arguments are those of :func:`bootstrap.samples`.
     """
-    return np.random.default_rng(SEED).multinomial(counts.sum(), counts / counts.sum(), RESAMPLES)
+    samples = bootstrap.samples(counts, actual, predicted, classes)
+    ratios = {"precision": samples.precision, "recall": samples.recall, "f1": samples.f1}
+    macro = {f"{name}_macro": samples.macro(ratio) for name, ratio in ratios.items()}
+    return macro | {f"{name}_weighted": samples.weighted(ratio) for name, ratio in ratios.items()}
 
 
 def percentiles(values: NDArray[np.float64]) -> Interval:
@@ -76,33 +104,59 @@ def percentiles(values: NDArray[np.float64]) -> Interval:
     return Interval(float(low), float(high))
 
 
-def f1_by_class(
-    counts: NDArray[np.int64], actual: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
-) -> NDArray[np.float64]:
-    """F1 of each class in each of many samples, 2 hits / (actual + predicted).
+def of_auc_macro(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> Interval | None:
+    """The interval of macro AUC by DeLong's structural components, in n log n.
+
+    The component of an image of a class is the share of the other images that it outranks, that of another image the
+    share of the class's images that outrank it; ties count half, and the mean over either group is the AUC. An image
+    is of one class and not of the others, so its weight in the mean of the AUCs, its influence, is a sum over the
+    classes, and the variance of the mean is that of the influences, divided by n. For two classes it is DeLong's, but
+    for divisors n in place of n - 1. The normal interval is taken on the scale of the logit, which keeps it between 0
+    and 1.
+
+    Classes without an AUC are left out, as macro AUC leaves them out. None where no class has one, and where no image
+    weighs more than another, as with an AUC of 1 or with constant scores. A class of a few images shows too little of
+    its spread, so that the interval is then too narrow.
 
     Args:
-        counts: shape (samples, kinds), how many images of each kind a sample has.
-        actual: shape (kinds,), the index of the class of the images of a kind.
-        predicted: the same for the class that they are predicted as.
-        classes: how many classes there are.
+        labels: shape (n,), n at least 1.
+        probabilities: shape (n, classes).
+
+    Sources: E. R. DeLong, D. M. DeLong and D. L. Clarke-Pearson, Comparing the areas under two or more correlated
+    receiver operating characteristic curves: a nonparametric approach, Biometrics 44 (1988); X. Sun and W. Xu, Fast
+    implementation of DeLong's algorithm for comparing the areas under correlated receiver operating characteristic
+    curves, IEEE Signal Processing Letters 21 (2014), for the components by ranks; M. S. Pepe, The Statistical
+    Evaluation of Medical Tests for Classification and Prediction (2003), section 5.2, for the logit.
+    """
+    is_class = [labels == index for index in range(probabilities.shape[1])]
+    told_apart = [index for index, own in enumerate(is_class) if own.any() and not own.all()]
+    areas, influence = [], np.zeros(len(labels))
+    for index in told_apart:
+        own = is_class[index]
+        component = structural_components(own, probabilities[:, index])
+        areas.append(component[own].mean())
+        influence += (component - areas[-1]) / np.where(own, own.mean(), 1 - own.mean()) / len(told_apart)
+    if not influence.any():
+        return None
+    area = np.mean(areas)
+    error = influence.std(ddof=1) / np.sqrt(len(labels))
+    # The logit's slope at ``area`` makes an error of the area one of its logit.
+    low, high = expit(norm.interval(0.95, logit(area), error / (area * (1 - area))))
+    return Interval(float(low), float(high))
+
+
+def structural_components(is_class: NDArray[np.bool_], probability: NDArray[np.float32]) -> NDArray[np.float64]:
+    """DeLong's structural components of the AUC of one class; see :func:`of_auc_macro`.
+
+    Args:
+        is_class: shape (n,), which images are of the class; some are, and some are not.
+        probability: shape (n,), of the class.
 
     Returns:
-        Shape (samples, classes), 0 to 1; NaN where a class is neither among the sample's labels nor its predictions.
+        Shape (n,), 0 to 1.
     """
-    is_actual, is_predicted = (np.eye(classes)[index] for index in (actual, predicted))
-    hits = counts @ (is_actual * is_predicted)
-    size = counts @ (is_actual + is_predicted)
-    f1: NDArray[np.float64] = np.divide(2 * hits, size, out=np.full(size.shape, np.nan), where=size > 0)
-    return f1
-
-
-def f1_macro(
-    counts: NDArray[np.int64], actual: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
-) -> NDArray[np.float64]:
-    """Macro F1 of each sample, shape (samples,), as ``scores`` defines it: the mean over the classes that occur in it.
-
-    The arguments are those of :func:`f1_by_class`; at least one image in each sample.
-    """
-    mean: NDArray[np.float64] = np.nanmean(f1_by_class(counts, actual, predicted, classes), axis=1)
-    return mean
+    rank = rankdata(probability)
+    components = np.empty(len(rank))
+    components[is_class] = (rank[is_class] - rankdata(probability[is_class])) / np.sum(~is_class)
+    components[~is_class] = 1 - (rank[~is_class] - rankdata(probability[~is_class])) / np.sum(is_class)
+    return components

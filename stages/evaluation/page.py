@@ -51,7 +51,7 @@ class Mistake:
 
 
 class Metric(NamedTuple):
-    """A metric on the test split: its name in words, its value, its 95 % interval; None where undefined."""
+    """A metric on the test split: its name in words, its value, its 95 % interval; both None where undefined."""
 
     title: str
     value: float | None
@@ -66,7 +66,7 @@ class Page:
         settings: the parameters by section, nested as in ``params.yaml``.
         dataset: ``metrics/dataset.json``.
         layers: of the network: kind, output shape, parameters.
-        intervals: the 95 % interval of metrics, by their names in ``Scores``.
+        intervals: the 95 % interval of each of :data:`METRICS`, None where it is undefined.
         near_duplicates: some pairs: the check that found them, ``folder/class/file`` of both, both images.
         versions: of the main packages, by name.
     """
@@ -78,7 +78,7 @@ class Page:
     training: Training
     findings_on_training: Sequence[str]
     scores: Scores
-    intervals: Mapping[str, Interval]
+    intervals: Mapping[str, Interval | None]
     findings_on_test: Sequence[str]
     calibration_error: float
     curves: Figure
@@ -111,7 +111,7 @@ class Page:
         return [self.metric(name) for name in METRICS]
 
     def metric(self, name: str) -> Metric:
-        return Metric(METRICS[name], getattr(self.scores, name), self.intervals.get(name))
+        return Metric(METRICS[name], getattr(self.scores, name), self.intervals[name])
 
 
 def as_html(page: Page) -> str:

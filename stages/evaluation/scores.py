@@ -120,7 +120,7 @@ def evaluate(labels: NDArray[np.int32], probabilities: NDArray[np.float32], clas
     macro = precision_recall_fscore_support(labels, predicted, average="macro", zero_division=0.0)
     weighted = precision_recall_fscore_support(labels, predicted, average="weighted", zero_division=0.0)
     return Scores(
-        loss=_cross_entropy(labels, probabilities),
+        loss=float(cross_entropies(labels, probabilities).mean()),
         accuracy=float(np.mean(labels == predicted)),
         precision_macro=float(macro[0]),
         recall_macro=float(macro[1]),
@@ -136,6 +136,16 @@ def evaluate(labels: NDArray[np.int32], probabilities: NDArray[np.float32], clas
         predictions=predicted,
         confusion=confusion_matrix(labels, predicted, labels=range(len(classes))),
     )
+
+
+def cross_entropies(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The sparse categorical cross-entropy of each image in nats, shape (n,); their mean is the loss.
+
+    The arguments are those of :func:`evaluate`.
+    """
+    of_actual = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    entropies: NDArray[np.float64] = -np.log(np.clip(of_actual, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
+    return entropies
 
 
 def headline(scores: Scores) -> dict[str, float]:
@@ -206,8 +216,3 @@ def _roc_curve(is_class: NDArray[np.bool_], probability: NDArray[np.float32]) ->
         return None
     false_positive_rate, true_positive_rate, _ = roc_curve(is_class, probability)
     return RocCurve(false_positive_rate, true_positive_rate, float(auc(false_positive_rate, true_positive_rate)))
-
-
-def _cross_entropy(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> float:
-    of_actual = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.log(np.clip(of_actual, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)).mean())
