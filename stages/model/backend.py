@@ -39,15 +39,40 @@ def _without_start_up_notes() -> Iterator[None]:
             os.close(standard_error)
 
 
-# The 600,000 objects that the libraries are made of live as long as the process. Without the collector, which would
-# search them for garbage again and again while they come and once more as the process ends, a stage is done 1.4 s
-# sooner, of the 3.9 s that it takes to load and leave the libraries.
-gc.disable()
-with _without_start_up_notes():
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Keep the collector away from what is made meanwhile, for good.
+
+    The 600,000 objects that the libraries are made of live as long as the process. To search them for garbage, again
+    and again while they come and once more as the process ends, takes 1.4 s.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@contextmanager
+def _without_modules(*names: str) -> Iterator[None]:
+    """Let imports of these modules fail meanwhile, if nobody has imported them yet.
+
+    Keras takes scikit-learn and matplotlib.pyplot, where there are any, for wrappers and galleries that nothing here
+    uses, and they take 0.9 s to load.
+    """
+    absent = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None is what makes an import fail
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
+with _without_start_up_notes(), _without_garbage_collection(), _without_modules("sklearn", "matplotlib.pyplot"):
     import keras
     import tensorflow as tf
-gc.freeze()
-gc.enable()
 
 # The same seed then gives the same weights, on one machine with one version. It costs no time that could be measured.
 tf.config.experimental.enable_op_determinism()
