@@ -32,7 +32,7 @@ def html(page: Page) -> str:
         ">448</td>",
         "Optimizer sgd, learning rate 0.01, momentum 0.9",
         "<li>The model does not overfit.</li>",
-        "95&nbsp;% interval 0.5100 to 0.7900",
+        "95&nbsp;% interval 0.5100&nbsp;to&nbsp;0.7900",
         "b/blue/2.png<br><strong>across two splits</strong>",
         '<th scope="row">dataset.checks.leakage</th><td>error</td>',
         '<th scope="row">model.batch_normalization</th><td>false</td>',

@@ -98,3 +98,25 @@ def test_it_prints_dark_on_white_whatever_the_screen(page: Page) -> None:
     page.emulate_media(color_scheme="dark", media="print")
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 31, 36)"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_it_prints_within_the_paper_and_without_hints_on_what_a_click_does(page: Page) -> None:
+    hints = (page.get_by_role("navigation"), page.get_by_text("the header cells sort"))
+    assert all(hint.is_visible() for hint in hints)
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 680, "height": 1000})  # what the margins leave of A4
+    assert page.evaluate("document.documentElement.scrollWidth") == 680
+    assert not any(hint.is_visible() for hint in hints)
+
+
+@pytest.mark.parametrize(
+    ("selector", "style"),
+    [
+        ("p, figure, tr, li, .tiles div", "breakInside"),
+        ("h2, h3, caption, thead, p:has(+ figure), p:has(+ ul), p:has(+ .scroll)", "breakAfter"),
+    ],
+)
+def test_no_page_ends_within_a_row_or_a_figure_or_after_a_heading(page: Page, selector: str, style: str) -> None:
+    page.emulate_media(media="print")
+    parts = page.locator("main").or_(page.locator("header")).locator(selector)
+    assert parts.evaluate_all(f"all => [...new Set(all.map(each => getComputedStyle(each).{style}))]") == ["avoid"]
