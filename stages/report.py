@@ -51,7 +51,6 @@ def report() -> None:
         },
         dataset=verified.load_metrics(Path("metrics/dataset.json")),
         layers=summary.layers(model),
-        trained_parameters=summary.trained_parameters(model),
         training=training,
         findings_on_training=findings.on_training(training, settings.validate_),
         scores=results,

@@ -29,7 +29,7 @@ def some_scores(classes: int, names: list[str] | None = None) -> Scores:
 
 def some_training() -> Training:
     epochs = tuple(Epoch(i + 1, 1.5 - 0.2 * i, 0.4 + 0.1 * i, 1.4 - 0.1 * i, 0.4 + 0.05 * i, 0.01) for i in range(4))
-    return Training(epochs, best_epoch=3, learning_rate_drops=(2, 4), stopped_early=True)
+    return Training(epochs, best_epoch=3, learning_rate_drops=(2, 4), stopped_early=True, parameters=9)
 
 
 def points(line: Line2D) -> list[tuple[float, float]]:
@@ -67,7 +67,7 @@ def test_training_curves_mark_the_best_epoch_and_each_drop_of_the_learning_rate_
 
 def test_one_epoch_can_be_drawn() -> None:
     epoch = Epoch(1, 1.5, 0.4, 1.4, 0.45, 0.01)
-    assert png(figures.training_curves(Training((epoch,), 1, (), stopped_early=False)))
+    assert png(figures.training_curves(Training((epoch,), 1, (), stopped_early=False, parameters=9)))
 
 
 @pytest.mark.parametrize("classes", [2, 10, 50])

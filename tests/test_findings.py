@@ -42,7 +42,7 @@ ON_TEST = Report(class_margin=0.03, confused_pairs=3, auc_classes=4, balance_rat
 
 def training(rows: str, best_epoch: int, drops: tuple[int, ...] = (), stopped_early: bool = False) -> Training:
     values = [[float(value) for value in row.split()] for row in rows.strip().splitlines()]
-    return Training(tuple(Epoch(i + 1, *row) for i, row in enumerate(values)), best_epoch, drops, stopped_early)
+    return Training(tuple(Epoch(i + 1, *row) for i, row in enumerate(values)), best_epoch, drops, stopped_early, 9)
 
 
 def on_training(course: Training) -> str:

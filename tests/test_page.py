@@ -25,6 +25,7 @@ def html(page: Page) -> str:
     "text",
     [
         ">4,000</td>",
+        "A network of 499 parameters learnt 3 classes",
         "16 of 18 checks found nothing",
         ">2 warnings</td>",
         ">1 warning</td>",

@@ -25,7 +25,7 @@ def some_page(**changes: Any) -> Page:
     images = random.integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
     results = evaluate(labels, probabilities, CLASSES)
     bins = calibration.reliability(labels, probabilities)
-    training = Training((Epoch(1, 1.5, 0.4, 1.4, 0.45, 0.01), Epoch(2, 1.2, 0.5, 1.3, 0.5, 0.01)), 2, (), False)
+    training = Training((Epoch(1, 1.5, 0.4, 1.4, 0.45, 0.01), Epoch(2, 1.2, 0.5, 1.3, 0.5, 0.01)), 2, (), False, 499)
     content: dict[str, Any] = {
         "settings": {
             "seed": SETTINGS.seed,
@@ -43,7 +43,6 @@ def some_page(**changes: Any) -> Page:
             "warnings": {"total": 3, "near_duplicate": 2, "near_leakage": 1},
         },
         "layers": [("Conv2D", "32, 32, 16", 448), ("Dense", "3", 51)],
-        "trained_parameters": 499,
         "training": training,
         "findings_on_training": ["The model does not overfit."],
         "scores": results,

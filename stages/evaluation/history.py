@@ -40,12 +40,14 @@ class Training:
         best_epoch: the epoch whose weights were kept.
         learning_rate_drops: the epochs after which the rate dropped.
         stopped_early: early stopping ended it, not the limit of epochs.
+        parameters: how many numbers of the network it changes.
     """
 
     epochs: tuple[Epoch, ...]
     best_epoch: int
     learning_rate_drops: tuple[int, ...]
     stopped_early: bool
+    parameters: int
 
 
 def load(table: Path, summary: Path) -> Training:
@@ -68,6 +70,7 @@ def load(table: Path, summary: Path) -> Training:
             best_epoch=values["best_epoch"],
             learning_rate_drops=tuple(values["learning_rate_drops"]),
             stopped_early=values["stopped_early"],
+            parameters=values["parameters"],
         )
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise UserError(

@@ -74,7 +74,6 @@ class Page:
     settings: Mapping[str, Any]
     dataset: Mapping[str, Any]
     layers: Sequence[tuple[str, str, int]]
-    trained_parameters: int
     training: Training
     findings_on_training: Sequence[str]
     scores: Scores

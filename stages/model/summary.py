@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 from stages.model.backend import keras
@@ -28,8 +27,3 @@ def layers(model: keras.Model) -> list[Layer]:
         Layer(type(layer).__name__, ", ".join(str(size) for size in layer.output.shape[1:]), layer.count_params())
         for layer in model.layers
     ]
-
-
-def trained_parameters(model: keras.Model) -> int:
-    """How many numbers training changes."""
-    return sum(math.prod(weights.shape) for weights in model.trainable_weights)
