@@ -20,6 +20,7 @@ import yaml
 from dvc.exceptions import DvcException  # type: ignore[import-untyped]
 
 from stages.common.console import UserError, run_stage
+from stages.common.dotted import flat
 from stages.evaluation import differences
 from stages.evaluation.differences import Change, Differences
 from stages.evaluation.scores import PREDICTION_COLUMNS
@@ -80,7 +81,7 @@ def load(name: str) -> Run:
         metrics, settings = json.loads(_read(METRICS, name)), yaml.safe_load(_read(PARAMETERS, name))
     except (ValueError, yaml.YAMLError) as error:
         raise UserError(f"{METRICS} or {PARAMETERS} of {name} cannot be read: {error}") from None
-    return Run(name, images, actual, predicted, metrics, dict(_flat(settings)))
+    return Run(name, images, actual, predicted, metrics, dict(flat(settings)))
 
 
 def _read(path: str, name: str) -> str:
@@ -92,14 +93,6 @@ def _read(path: str, name: str) -> str:
             "of a `dvc repro` in it"
         ) from None
     return text
-
-
-def _flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(settings, dict):
-        for key, value in settings.items():
-            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, settings
 
 
 def _refuse_other_test_data(first: Run, second: Run) -> None:

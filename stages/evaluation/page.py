@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from stages.common.dotted import flat
 from stages.evaluation.history import Training
 from stages.evaluation.intervals import Interval
 from stages.evaluation.scores import Scores
@@ -95,9 +96,9 @@ class Page:
         return [(name, level, warnings.get(name, 0)) for name, level in self.settings["dataset"]["checks"].items()]
 
     @property
-    def parameters(self) -> dict[str, Any]:
-        """Each parameter by its full name."""
-        return dict(_flat(self.settings))
+    def parameters(self) -> dict[str, str]:
+        """Each parameter by its full name, as one writes it in ``params.yaml``."""
+        return {name: _in_yaml(value) for name, value in flat(self.settings)}
 
     @property
     def passed(self) -> int:
@@ -159,16 +160,7 @@ def _uri(png: io.BytesIO) -> str:
     return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", _in_yaml(value)
-
-
 def _in_yaml(value: Any) -> str:
-    """A parameter as one writes it in ``params.yaml``."""
     if isinstance(value, tuple):
         return f"[{', '.join(str(inner) for inner in value)}]"
     if value is None or isinstance(value, bool):
