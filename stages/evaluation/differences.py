@@ -69,7 +69,8 @@ def between(
 
     The intervals are percentile intervals of the paired bootstrap: 10,000 resamples of the images, seed 20090408, each
     image with both its predictions. The kinds of images are the distinct triples (actual, first, second). Of each
-    resample the differences alone are kept, so the memory taken is that of 10,000 numbers a class, 80 kB.
+    resample the differences alone are kept, so beside a chunk of resamples the memory taken is at most that of twice
+    10,000 numbers a class, 160 kB.
 
     Args:
         actual: shape (n,), n at least 1, indices into ``classes``.
