@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.__main__ import epoch_operations, ratio, run
+from benchmarks.measuring import ratio, run
+from benchmarks.training import epoch_operations
 from stages.common import parameters
 
 

@@ -1,0 +1,147 @@
+"""The training of the default network: this pipeline, the notebook's loop, and PyTorch, an epoch each in turn."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.measuring import ratio, spread
+from stages.common import parameters
+from stages.common.parameters import Model
+
+ROOT = Path(__file__).parent.parent
+SAME_LOSS = 0.15  # nats; the loss of the first epoch differs by about 0.03 from seed to seed
+PRODUCT_SIDE = 4096
+
+
+class Contender:
+    """A process that trains an epoch when it is told to; see ``benchmarks/worker.py``."""
+
+    def __init__(self, name: str, folders: Path) -> None:
+        command = [sys.executable, "-m", "benchmarks.worker", name, str(folders)]
+        self.name = name
+        self.seconds: list[float] = []
+        self.losses: list[float] = []
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
+        )
+
+    def epoch(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        started = time.perf_counter()
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            sys.exit(f"bench: {self.name} ended early; run `python -m benchmarks.worker {self.name} FOLDER` to see why")
+        self.seconds.append(time.perf_counter() - started)
+        self.losses.append(float(answer))
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def measure(rounds: int) -> list[str]:
+    """Rows of the table; draws the plot. The first epoch of each counts for its loss alone, since libraries warm up."""
+    settings = parameters.load()
+    names = ["pipeline", "notebook"]
+    names += ["pytorch_eager", "pytorch_compiled"] if find_spec("torch") else []
+    products: list[float] = []
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        for name in (*settings.dataset.train, *settings.dataset.validation):
+            zipfile.ZipFile(ROOT / settings.dataset.root / f"{name}.zip").extractall(Path(folder, name))
+        contenders = [Contender(name, Path(folder)) for name in names]
+        for contender in contenders:
+            stack.callback(contender.end)
+        for number in range(rounds + 1):
+            products.append(product_speed())
+            for contender in contenders:
+                contender.epoch()
+            taken = ", ".join(f"{each.name} {each.seconds[-1]:.1f} s" for each in contenders)
+            print(f"bench: training, round {number} of {rounds}: {taken}", flush=True)
+    losses = {each.name: each.losses[0] for each in contenders}
+    if max(losses.values()) - min(losses.values()) > SAME_LOSS:
+        sys.exit(f"bench: the losses after an epoch differ, {losses}: not the same training")
+    draw(contenders)
+    return table(contenders, settings.model, settings.dataset.image_size, statistics.median(products))
+
+
+def table(contenders: Sequence[Contender], model: Model, image_size: int, product: float) -> list[str]:
+    work = epoch_operations(model, image_size, count("train"), count("validation"))
+    pipeline = contenders[0].seconds[1:]
+    rows = [
+        "| Training, an epoch with its validation | seconds | images a second | of the matrix product's speed "
+        "| its time to the pipeline's | loss, epoch 1 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for each in contenders:
+        seconds = statistics.median(each.seconds[1:])
+        rows.append(
+            f"| {shown(each.name)} | {spread(each.seconds[1:])} | {count('train') / seconds:,.0f} "
+            f"| {work / seconds / product:.0%} | {ratio(each.seconds[1:], pipeline)} | {each.losses[0]:.3f} |"
+        )
+    return [*rows, "", f"Matrix product of {PRODUCT_SIDE:,} by {PRODUCT_SIDE:,} float32: {product / 1e9:.0f} GFLOP/s."]
+
+
+def count(split: str) -> int:
+    return int(np.load(ROOT / f"data/verified/{split}/labels.npy").size)
+
+
+def shown(name: str) -> str:
+    return name.replace("_", ", ").replace("pytorch", "PyTorch")
+
+
+def product_speed() -> float:
+    """Floating-point operations a second in a product of two large float32 matrices, best of three."""
+    one = np.random.default_rng(0).random((PRODUCT_SIDE, PRODUCT_SIDE), np.float32)
+    best = np.inf
+    for _ in range(3):
+        started = time.perf_counter()
+        one @ one
+        best = min(best, time.perf_counter() - started)
+    return float(2 * PRODUCT_SIDE**3 / best)
+
+
+def epoch_operations(model: Model, size: int, learnt: int, validated: int) -> float:
+    """Floating-point operations of an epoch of the default kind of network (one convolution a block, padding same).
+
+    Two for each multiplication and addition; the backward pass takes twice the forward's, but for the gradient of the
+    images, which nobody needs.
+    """
+    channels, forward, first = 3, 0.0, 0.0
+    for filters in model.filters:
+        forward += 2 * size**2 * filters * model.kernel_size**2 * channels
+        first = first or forward
+        channels, size = filters, size // model.pool_size
+    width = channels * size**2
+    for dense in (*model.dense, 10):
+        forward += 2 * width * dense
+        width = dense
+    return learnt * (3 * forward - first) + validated * forward
+
+
+def draw(contenders: Sequence[Contender]) -> None:
+    figure = Figure(figsize=(9, 1.2 + 0.6 * len(contenders)), layout="constrained")
+    axes = figure.subplots()
+    for row, each in enumerate(contenders):
+        speeds = [count("train") / seconds for seconds in each.seconds[1:]]
+        axes.barh(row, statistics.median(speeds), color="#0072B2" if each.name == "pipeline" else "#9DB7C9")
+        axes.plot(speeds, [row] * len(speeds), "k.", markersize=5)
+    axes.set_yticks(range(len(contenders)), [shown(each.name) for each in contenders])
+    axes.invert_yaxis()
+    axes.set_xlabel("Training images a second, validation included (bar: median, dots: epochs)")
+    axes.set_title("Speed of training, the same network and data")
+    figure.savefig(ROOT / "benchmarks/training.png", dpi=100)
