@@ -16,7 +16,7 @@ from pathlib import Path
 
 from stages.common import parameters
 from stages.common.console import run_stage
-from stages.common.files import write_csv, write_figure, write_json, write_json_rows, write_text
+from stages.common.files import png, write_bytes, write_csv, write_json, write_json_rows, write_text
 from stages.dataset import splits, verified
 from stages.evaluation import calibration, figures, findings, history, intervals, page, scores
 from stages.evaluation.page import Page
@@ -36,8 +36,8 @@ def report() -> None:
     sentences = findings.on_test(results, settings.report)
     of_95 = intervals.headline(split.labels, probabilities, results)
     bins = calibration.reliability(split.labels, probabilities)
-    confusion = figures.confusion_matrix(results, "Confusion matrix, test split")
-    roc = figures.roc_curves(results, "ROC curves by class, test split")
+    confusion = png(figures.confusion_matrix(results, "Confusion matrix, test split"))
+    roc = png(figures.roc_curves(results, "ROC curves by class, test split"))
     training = history.load(Path("metrics/history.csv"), Path("metrics/train.json"))
     all_splits = [splits.load("data/verified/train"), splits.load("data/verified/validation"), split]
     shown = Page(
@@ -57,10 +57,10 @@ def report() -> None:
         intervals=of_95,
         findings_on_test=sentences,
         calibration_error=calibration.expected_calibration_error(bins),
-        curves=figures.training_curves(training),
+        curves=png(figures.training_curves(training)),
         confusion=confusion,
         roc=roc,
-        reliability=figures.reliability(bins, "Reliability of the probabilities, test split"),
+        reliability=png(figures.reliability(bins, "Reliability of the probabilities, test split")),
         mistakes=page.most_confident_mistakes(split.images, split.labels, probabilities, split.classes),
         near_duplicates=verified.sample_pairs(Path("metrics/dataset_warnings.csv"), all_splits, PAIRS),
         versions={name: version(name) for name in PACKAGES},
@@ -76,8 +76,8 @@ def report() -> None:
     write_json_rows("plots/test/roc.json", scores.roc_points(results))
     write_json_rows("plots/test/f1.json", ({"class": each.name, "f1": each.f1} for each in results.classes))
     write_json_rows("plots/test/reliability.json", (each._asdict() for each in bins))
-    write_figure("plots/test/confusion_matrix.png", confusion)
-    write_figure("plots/test/roc.png", roc)
+    write_bytes("plots/test/confusion_matrix.png", confusion)
+    write_bytes("plots/test/roc.png", roc)
     write_text("plots/report.html", page.as_html(shown))
     write_text("metrics/report.md", page.as_markdown(shown))
     print(f"report: accuracy {results.accuracy:.2%}, macro F1 {results.f1_macro:.4f} on {len(split.labels):,} images")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from stages.common.files import PICTURE_DPI
+from stages.common.files import png
 from stages.evaluation import figures
 from stages.evaluation.history import Epoch, Training
 from stages.evaluation.scores import Scores, evaluate
@@ -34,12 +33,6 @@ def some_training() -> Training:
 
 def points(line: Line2D) -> list[tuple[float, float]]:
     return list(zip(np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist(), strict=True))
-
-
-def png(figure: Figure) -> bytes:
-    written = io.BytesIO()
-    figure.savefig(written, format="png", dpi=PICTURE_DPI, metadata={"Software": None})
-    return written.getvalue()
 
 
 def test_training_curves_show_both_series_in_both_panels() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from stages.common import parameters
+from stages.common.files import png
 from stages.evaluation import calibration, figures, page
 from stages.evaluation.history import Epoch, Training
 from stages.evaluation.intervals import Interval
@@ -49,10 +50,10 @@ def some_page(**changes: Any) -> Page:
         "intervals": {name: Interval(0.51 + i / 100, 0.79) for i, name in enumerate(page.METRICS)},
         "findings_on_test": ["Most often confused: blue and <b>green</b>."],
         "calibration_error": calibration.expected_calibration_error(bins),
-        "curves": figures.training_curves(training),
-        "confusion": figures.confusion_matrix(results, "Confusion matrix"),
-        "roc": figures.roc_curves(results, "ROC curves"),
-        "reliability": figures.reliability(bins, "Reliability"),
+        "curves": png(figures.training_curves(training)),
+        "confusion": png(figures.confusion_matrix(results, "Confusion matrix")),
+        "roc": png(figures.roc_curves(results, "ROC curves")),
+        "reliability": png(figures.reliability(bins, "Reliability")),
         "mistakes": page.most_confident_mistakes(images, labels, probabilities, CLASSES),
         "near_duplicates": [("near_leakage", ("a/blue/1.png", "b/blue/2.png"), (images[0], images[1]))],
         "versions": {"keras": "3.0"},

@@ -56,10 +56,15 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         raise
 
 
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write ``content`` as it is."""
+    with atomic_file(path) as part:
+        part.write_bytes(content)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write ``text`` as UTF-8 with the line ends it has."""
-    with atomic_file(path) as part:
-        part.write_bytes(text.encode())
+    write_bytes(path, text.encode())
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -87,9 +92,15 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
 
 
 def write_figure(path: str | Path, figure: Figure) -> None:
-    """Write ``figure`` as PNG without the metadata that names matplotlib's version."""
-    with atomic_file(path) as part:
-        figure.savefig(part, format="png", dpi=PICTURE_DPI, metadata={"Software": None})
+    """Write ``figure`` as :func:`png` draws it."""
+    write_bytes(path, png(figure))
+
+
+def png(figure: Figure) -> bytes:
+    """``figure`` as a PNG without the metadata that names matplotlib's version."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=PICTURE_DPI, metadata={"Software": None})
+    return drawn.getvalue()
 
 
 def _rounded(value: Any) -> Any:

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import jinja2
 import numpy as np
 from markupsafe import Markup
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -26,7 +25,6 @@ from stages.evaluation.intervals import Interval
 from stages.evaluation.scores import Scores
 
 MISTAKES = 16  # pictures of mistakes, the most confident ones
-PICTURE_DPI = 100  # dots per inch; the whole page stays below 1 MB
 METRICS = {
     "accuracy": "Accuracy",
     "loss": "Loss (cross-entropy, nats)",
@@ -68,6 +66,7 @@ class Page:
         dataset: ``metrics/dataset.json``.
         layers: of the network: kind, output shape, parameters.
         intervals: the 95 % interval of each of :data:`METRICS`, None where it is undefined.
+        curves, confusion, roc, reliability: drawn, as PNG.
         near_duplicates: some pairs: the check that found them, ``folder/class/file`` of both, both images.
         versions: of the main packages, by name.
     """
@@ -81,10 +80,10 @@ class Page:
     intervals: Mapping[str, Interval | None]
     findings_on_test: Sequence[str]
     calibration_error: float
-    curves: Figure
-    confusion: Figure
-    roc: Figure
-    reliability: Figure
+    curves: bytes
+    confusion: bytes
+    roc: bytes
+    reliability: bytes
     mistakes: Sequence[Mistake]
     near_duplicates: Sequence[tuple[str, tuple[str, str], tuple[NDArray[np.uint8], NDArray[np.uint8]]]]
     versions: Mapping[str, str]
@@ -142,22 +141,15 @@ def most_confident_mistakes(
     ]
 
 
-def _figure_uri(figure: Figure) -> str:
-    """``figure`` as a PNG in a data URI, without the metadata that names matplotlib's version."""
-    written = io.BytesIO()
-    figure.savefig(written, format="png", dpi=PICTURE_DPI, metadata={"Software": None})
-    return _uri(written)
-
-
 def _image_uri(image: NDArray[np.uint8]) -> str:
     """``image``, shape (size, size, 3), RGB, as a PNG in a data URI."""
     written = io.BytesIO()
     Image.fromarray(np.asarray(image)).save(written, "PNG")
-    return _uri(written)
+    return _png_uri(written.getvalue())
 
 
-def _uri(png: io.BytesIO) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+def _png_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _in_yaml(value: Any) -> str:
@@ -186,7 +178,7 @@ _TEMPLATES = jinja2.Environment(
     keep_trailing_newline=True,
 )
 _TEMPLATES.filters |= {
-    "figure": _figure_uri,
+    "png": _png_uri,
     "image": _image_uri,
     "md": _escaped_for_markdown,
     "number": _number,
