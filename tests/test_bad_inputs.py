@@ -238,7 +238,7 @@ BAD_INPUTS: list[tuple[str, str, Spoil, str]] = [
     ("truncated archive", "fetch", named(cut), "archive is not a gzipped tar archive, or is damaged: Compressed file ended"),
     ("web page as the archive", "fetch", named(lambda: Path("archive").write_text("<html>404</html>")), "archive is not a gzipped tar archive, or is damaged: Not a gzipped file (b'<h')"),
     ("no such archive", "fetch", named(lambda: None), "CIFAR10_ARCHIVE: archive is not a file; correct the path, or unset the variable"),
-    ("download that ends early", "fetch", answer(answers.broken_off), f"{SERVER}connection"),
+    ("download that ends early", "fetch", answer(answers.broken_off), f"{SERVER}the connection broke off (333,333 of 1,000,000 bytes have arrived)"),
     ("download with a wrong checksum", "fetch", answer(answers.wrong_bytes), f"{SERVER}the server sent a file of the right size with a wrong checksum"),
     ("web page as the download", "fetch", answer(answers.page), f"{SERVER}the server answered with a web page instead of the archive"),
     ("download without an answer", "fetch", answer(answers.silent), f"{SERVER}no answer within 0.8 s"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
 from stages.common.console import UserError, progress
 
@@ -159,5 +159,7 @@ def _in_words(error: Exception, patience: Patience) -> str:
         return f"no answer within {patience.silence:g} s"
     # requests wraps urllib3's error, which wraps the system's; the innermost says what happened.
     cause = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
+    if isinstance(cause, ProtocolError):
+        return "the connection broke off"
     cause = getattr(cause, "reason", None) or cause
     return f"connection failed: {str(cause).rpartition(': ')[2].strip()[:200]}"
