@@ -1,13 +1,13 @@
 """Kill the pipeline again and again, at any moment, and compare every byte that it ends in.
 
 ``python -m tests.torture --kills 100 --seed 1`` makes a small project under DVC, runs it once undisturbed, and then
-starts it anew and kills it with ``kill -9``, DVC, the stage and its helpers all at once, at moments drawn from the seed
-over the whole time that the pipeline takes. What was killed is started again, and mostly killed again; when a run comes
-to its end before its moment does, all files of the project must be those of the undisturbed run, none missing, none
-left over. A run that refuses to go on counts as a difference, but for one case, which is counted apart: DVC writes its
-``dvc.lock`` and ``.dvc/tmp/rwlock`` in place, and a kill in the milliseconds that this takes leaves a torn file that
-DVC refuses to read. That file is then removed, as a person would do. ``--real`` kills the training of the real network
-on ``data/verified`` instead, cut to a few epochs.
+starts it anew and kills it with ``kill -9``, DVC, the stage and its helpers all at once. The seed draws a stage, each
+with the same chance, and a moment of the time that it takes. What was killed is started again, and may be killed again;
+when a run comes to its end, because its stage was done before or ended sooner, all files of the project must be those
+of the undisturbed run, none missing, none left over. A run that refuses to go on counts as a difference, but for one
+case, which is counted apart: DVC writes its ``dvc.lock`` and ``.dvc/tmp/rwlock`` in place, and a kill in the
+milliseconds that this takes leaves a torn file that DVC refuses to read. That file is then removed, as a person would
+do. ``--real`` kills the training of the real network on ``data/verified`` instead, cut to a few epochs.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,7 +36,6 @@ from tests.conftest import draw_folder
 from tests.test_pipeline import ROOT, Project, new_project
 
 REAL_EPOCHS = 6
-SECONDS_AT_MOST = 600  # for one run; one that takes longer hangs
 # What DVC says of a file of its own that it was killed in writing.
 TORN = {
     "dvc.lock": r"dvc\.lock' (validation failed|is invalid)|failed to reproduce '\w+': \n",  # of an empty one, nothing
@@ -85,29 +88,55 @@ def real_training(folder: Path) -> tuple[Project, list[str]]:
     return project, [sys.executable, "-m", "stages.train"]
 
 
+class Moment(NamedTuple):
+    """So many seconds after a stage has begun; the stage ``start`` begins with the process."""
+
+    stage: str
+    seconds: float
+
+
+class Run(NamedTuple):
+    """What a command printed, its exit code, or None if it was killed, and when stages began and it ended, in seconds.
+
+    The stages are those that DVC, or the training itself, has named, and ``start``.
+    """
+
+    output: str
+    code: int | None
+    began: dict[str, float]
+    ended: float
+
+    def durations(self) -> dict[str, float]:
+        """How long each stage took, in seconds."""
+        ends = pairwise([*self.began.values(), self.ended])
+        return {stage: end - start for stage, (start, end) in zip(self.began, ends, strict=True)}
+
+
 def torture(project: Project, command: list[str], kills: int, seed: int) -> Toll:
     """Kill ``command`` in ``project`` until it has been killed ``kills`` times and has come to its end after that."""
     generator = np.random.default_rng(seed)
     _undisturbed(project, command)  # only so that the next one finds the system's caches warm, as those to be killed do
-    seconds, expected = _undisturbed(project, command)
-    print(f"undisturbed: {seconds:.1f} s, {len(expected)} files", flush=True)
+    durations, expected = _undisturbed(project, command)
+    taken = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in durations.items())
+    print(f"undisturbed: {taken}; {len(expected)} files", flush=True)
 
     toll, since_end = Toll(), 0
     while toll.kills.total() < kills or since_end:
-        moment = generator.uniform(0, seconds) if toll.kills.total() < kills else SECONDS_AT_MOST
-        output, ended = run(project, command, moment)
-        if ended is None:
-            where = _last_stage(output)
+        stage = str(generator.choice(list(durations)))
+        moment = Moment(stage, generator.uniform(0, durations[stage]))
+        done = run(project, command, moment if toll.kills.total() < kills else None)
+        if done.code is None:
+            where = list(done.began)[-1]
             toll.kills[where] += 1
             since_end += 1
-            print(f"kill {toll.kills.total()} after {moment:.2f} s, in {where}", flush=True)
+            print(f"kill {toll.kills.total()} in {where}, {done.ended - done.began[where]:.2f} s of it", flush=True)
             continue
-        if torn := ended and torn_file(output):
+        if torn := done.code and torn_file(done.output):
             (project.folder / torn).unlink()
             toll.torn.append(torn)
             print(f"DVC was killed in writing {torn}, which is now removed", flush=True)
             continue
-        found = [output] if ended else _differences(expected, _files(project.folder))
+        found = [done.output] if done.code else _differences(expected, _files(project.folder))
         print(f"came to its end after {since_end} kills, differences: {len(found)}", *found, sep="\n  ", flush=True)
         toll.runs += 1
         toll.differences += found
@@ -116,21 +145,22 @@ def torture(project: Project, command: list[str], kills: int, seed: int) -> Toll
     return toll
 
 
-def _undisturbed(project: Project, command: list[str]) -> tuple[float, dict[str, str]]:
-    """How long a run takes, in seconds, and the files that it ends in; the project is clean after it."""
-    started = time.monotonic()
-    output, ended = run(project, command, SECONDS_AT_MOST)
-    seconds = time.monotonic() - started
-    if ended != 0:
-        raise RuntimeError(f"the undisturbed run fails:\n{output}")
+def _undisturbed(project: Project, command: list[str]) -> tuple[dict[str, float], dict[str, str]]:
+    """How long each stage of a run takes, in seconds, and the files that it ends in; the project is clean after it."""
+    done = run(project, command)
+    if done.code != 0:
+        raise RuntimeError(f"the undisturbed run fails:\n{done.output}")
     files = _files(project.folder)
     _clean(project)
-    return seconds, files
+    return done.durations(), files
 
 
-def run(project: Project, command: list[str], seconds: float) -> tuple[str, int | None]:
-    """What the command prints in that time, and its exit code; None if it had to be killed."""
+def run(project: Project, command: list[str], moment: Moment | None = None) -> Run:
+    """Run the command, to its end or to the moment at which it is to be killed, if it comes."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    started, killed = time.monotonic(), threading.Event()
+    began: dict[str, float] = {}
+    lines: list[str] = []
     with subprocess.Popen(
         command,
         cwd=project.folder,
@@ -140,24 +170,38 @@ def run(project: Project, command: list[str], seconds: float) -> tuple[str, int 
         stderr=subprocess.STDOUT,
         start_new_session=True,  # a process group of its own, so that all of it can be killed at once
     ) as process:
-        try:
-            output, _ = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            output, _ = process.communicate()  # returns when the last process that writes to the pipe has ended
-            return output, None
-        return output, process.returncode
+
+        def kill() -> None:
+            with suppress(ProcessLookupError):  # it has come to its end
+                os.killpg(process.pid, signal.SIGKILL)
+                killed.set()
+
+        timers: list[threading.Timer] = []
+
+        def begin(stage: str) -> None:
+            began[stage] = time.monotonic() - started
+            if moment and moment.stage == stage:
+                timers.append(threading.Timer(moment.seconds, kill))
+                timers[-1].start()
+
+        begin("start")
+        assert process.stdout is not None
+        for line in process.stdout:  # to the last line of the last process that writes to the pipe
+            lines.append(line)
+            named = re.match(r"Running stage '(\w+)'|(train):", line)
+            stage = named and (named[1] or named[2])
+            if stage and stage not in began:
+                begin(stage)
+        code = process.wait()
+        for timer in timers:
+            timer.cancel()
+            timer.join()
+    return Run("".join(lines), None if killed.is_set() and code < 0 else code, began, time.monotonic() - started)
 
 
 def torn_file(output: str) -> str | None:
     """The file of DVC's own that DVC says it can't read."""
     return next((file for file, words in TORN.items() if re.search(words, output)), None)
-
-
-def _last_stage(output: str) -> str:
-    """The stage that DVC, or the training itself, has named last."""
-    stages = re.findall(r"Running stage '(\w+)'|^(train):", output, re.MULTILINE)
-    return "".join(stages[-1]) if stages else "start"
 
 
 def _clean(project: Project) -> None:
