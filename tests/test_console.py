@@ -52,6 +52,21 @@ def test_a_bug_keeps_its_traceback() -> None:
     assert "ZeroDivisionError" in done.stderr
 
 
+def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", stage_that("[print(number) for number in range(100_000)]")],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "0\n"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
 def test_ctrl_c_is_one_line() -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", stage_that("print('on', flush=True); __import__('time').sleep(60)")],

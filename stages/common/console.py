@@ -33,6 +33,10 @@ def run_stage(name: str, stage: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted; nothing was left half-written", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        # Who reads the output, such as `head`, has seen enough. Python would complain once more as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         if error.errno not in _FILE_SYSTEM_ERRORS:
             raise
