@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from stages.evaluation.calibration import BINS, Bin, expected_calibration_error, reliability
 
 
-def of_two_classes(confidence: list[float]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+def of_two_classes(confidence: list[float]) -> NDArray[np.float32]:
     """Probabilities whose highest, that of class 0, are the given ones."""
     top = np.asarray(confidence, np.float32)
-    return np.stack([top, 1 - top], axis=1)
+    both: NDArray[np.float32] = np.stack([top, 1 - top], axis=1)
+    return both
 
 
 def test_each_bin_has_the_mean_confidence_and_accuracy_of_its_images() -> None:

@@ -91,7 +91,7 @@ def test_the_interval_of_the_loss_is_that_of_scipys_bootstrap_over_the_images(ca
     expected = bootstrap((losses,), np.mean, method="percentile", rng=np.random.default_rng(5)).confidence_interval
     interval = intervals.of_mean(losses)
     assert interval is not None
-    tolerance = (expected.high - expected.low) / 20
+    tolerance = float(expected.high - expected.low) / 20
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=tolerance)
 
 
@@ -104,7 +104,7 @@ def test_the_interval_of_a_loss_by_hand_and_cut_off_at_0() -> None:
 
 
 def test_an_interval_leaves_out_a_fortieth_of_the_resamples_at_each_end() -> None:
-    assert intervals.percentiles(np.arange(1001.0)) == Interval(25.0, 975.0)
+    assert intervals.percentiles(np.arange(1001, dtype=np.float64)) == Interval(25.0, 975.0)
 
 
 def test_the_structural_components_by_hand() -> None:

@@ -74,8 +74,9 @@ def find_partners(
     pairs = close_pairs(hashes, split_of, max_distance)
     same_split = split_of[pairs[:, 0]] == split_of[pairs[:, 1]]
     kinds = [_confirmed(pairs[kind], min_correlation, read) for kind in (same_split, ~same_split)]
-    partners = np.concatenate(kinds)
-    return partners[np.lexsort(partners.T[::-1])]
+    partners: NDArray[np.int64] = np.concatenate(kinds)
+    ordered: NDArray[np.int64] = partners[np.lexsort(partners.T[::-1])]
+    return ordered
 
 
 def close_pairs(hashes: NDArray[np.uint64], split_of: NDArray[np.int32], max_distance: int) -> NDArray[np.int64]:
@@ -86,7 +87,7 @@ def close_pairs(hashes: NDArray[np.uint64], split_of: NDArray[np.int32], max_dis
     """
     count = len(hashes)
     bits = np.unpackbits(hashes.astype(">u8").view(np.uint8).reshape(count, 8), axis=1)
-    keys = np.zeros(0, np.int64)  # of the pairs so far: later image * count + earlier image
+    keys: NDArray[np.int64] = np.zeros(0, np.int64)  # of the pairs so far: later image * count + earlier image
     pairs_of_image = np.zeros((2, count), np.int64)  # within a split, and across
     generator = np.random.default_rng(0)
     for _ in range(ORDERS):
@@ -115,7 +116,7 @@ def _confirmed(
     pairs: NDArray[np.int64], min_correlation: float, read: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 ) -> NDArray[np.int64]:
     """The first pair of each later image whose pixels correlate; ``pairs`` are sorted."""
-    confirmed = [np.zeros((0, 2), np.int64)]
+    confirmed: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
     while len(pairs):
         _, first = np.unique(pairs[:, 0], return_index=True)
         tried = pairs[first]

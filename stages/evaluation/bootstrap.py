@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +104,9 @@ def samples(
 def _sums(counts: NDArray[np.int64], index: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
     """Shape (samples, classes): the sums of the columns of ``counts``, shape (samples, kinds), with the same index."""
     kinds = np.arange(len(index))
-    membership = sparse.csr_array((np.ones_like(kinds), (kinds, index)), shape=(len(index), classes))
+    entries: Any = (np.ones_like(kinds), (kinds, index))  # SciPy's releases type these two otherwise from one another
+    shape: Any = (len(index), classes)
+    membership = sparse.csr_array(entries, shape=shape)
     return np.asarray(counts @ membership)
 
 
