@@ -68,16 +68,18 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
 
 
 def test_ctrl_c_is_one_line() -> None:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", stage_that("print('on', flush=True); __import__('time').sleep(60)")],
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+        # Tests that a shell started in the background inherit from it that Ctrl-C is not for them.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert errors.strip() == "stage: interrupted; nothing was left half-written"
 
