@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -173,11 +172,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main() -> None:
-    try:
-        if not predict():
-            sys.exit(1)
-    except BrokenPipeError:  # who reads the output, say `head`, has enough of it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain when it closes it
+    if not predict():
         sys.exit(1)
 
 
