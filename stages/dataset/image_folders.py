@@ -142,7 +142,8 @@ class _Listing:
         )
 
 
-def _is_litter(name: str) -> bool:
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or one of those that operating systems leave."""
     return name.startswith(".") or name in _LITTER
 
 
@@ -174,7 +175,7 @@ def _list_folder(root: Path, folder: Path) -> ImageFolder:
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
-        return [entry for entry in entries if not _is_litter(entry.name)]
+        return [entry for entry in entries if not is_litter(entry.name)]
 
 
 def _link_problem(entry: os.DirEntry[str], inside: Path) -> str | None:
@@ -203,7 +204,7 @@ def _list_zip(path: Path, name: str) -> ImageFolder:
         class_name, _, file_name = full_name.partition("/")
         if problem := _zip_problem(info, seen):
             listing.refuse(full_name, problem)
-        elif _is_litter(class_name) or _is_litter(file_name):
+        elif is_litter(class_name) or is_litter(file_name):
             continue
         elif problem := refusal(class_name) or (refusal(file_name) if file_name and "/" not in file_name else None):
             listing.refuse(full_name, problem)
@@ -215,14 +216,7 @@ def _list_zip(path: Path, name: str) -> ImageFolder:
             listing.refuse(full_name, "lies outside of the class folders", "misplaced_file")
         else:
             listing.classes.add(class_name)
-            stored = Stored(
-                info.header_offset,
-                info.compress_size,
-                info.file_size,
-                info.CRC,
-                info.compress_type == zipfile.ZIP_DEFLATED,
-            )
-            listing.add(Member(class_name, file_name, stored), info.file_size)
+            listing.add(Member(class_name, file_name, stored_at(info)), info.file_size)
     return listing.finish(path)
 
 
@@ -241,15 +235,28 @@ def _zip_problem(info: zipfile.ZipInfo, seen: set[str]) -> str | None:
         return "is a link"
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
         return "is no regular file"
+    if problem := member_problem(info):
+        return problem
+    if info.file_size > max(HARMLESS_BYTES, MAX_INFLATION * info.compress_size):
+        return f"inflates more than {MAX_INFLATION}-fold"
+    return None
+
+
+def member_problem(info: zipfile.ZipInfo) -> str | None:
+    """Why :func:`reader` must not be asked for a zip's member, whatever its name, or None."""
     if info.flag_bits & 0x41:  # bit 0: encrypted; bit 6: strongly
         return "is encrypted"
     if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         return "is compressed by another method than deflate"
     if (size := max(info.file_size, info.compress_size)) > MAX_IMAGE_BYTES:
         return _too_large(size)
-    if info.file_size > max(HARMLESS_BYTES, MAX_INFLATION * info.compress_size):
-        return f"inflates more than {MAX_INFLATION}-fold"
     return None
+
+
+def stored_at(info: zipfile.ZipInfo) -> Stored:
+    """The place of a zip's member of which :func:`member_problem` says nothing."""
+    deflated = info.compress_type == zipfile.ZIP_DEFLATED
+    return Stored(info.header_offset, info.compress_size, info.file_size, info.CRC, deflated)
 
 
 def _too_large(size: int) -> str:

@@ -16,11 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.dataset.image_folders import MAX_IMAGE_BYTES, Member, Stored, UnreadableError, reader
+from stages.dataset.image_folders import (
+    MAX_IMAGE_BYTES,
+    Member,
+    UnreadableError,
+    is_litter,
+    member_problem,
+    reader,
+    stored_at,
+)
 
 STANDARD_INPUT = "-"
-
-_LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}  # what operating systems leave in folders
 
 
 class LooseImage(NamedTuple):
@@ -97,7 +103,7 @@ def _in_zip(path: Path) -> Iterator[LooseImage]:
 
 
 def _is_ignored(name: str) -> bool:
-    return (name.startswith(".") and name not in {".", ".."}) or name in _LITTER
+    return name not in {".", ".."} and is_litter(name)
 
 
 def _read_standard_input() -> bytes:
@@ -115,23 +121,14 @@ def _read_file(path: Path) -> bytes:
 
 
 def _read_member(read: Callable[[Member], bytes], info: zipfile.ZipInfo) -> bytes:
-    if info.flag_bits & 0x41:  # bit 0: encrypted; bit 6: strongly
-        raise UnreadableError("is encrypted")
-    if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-        raise UnreadableError("is compressed by another method than deflate")
-    if max(info.file_size, info.compress_size) > MAX_IMAGE_BYTES:
-        raise UnreadableError(_TOO_LARGE)
-    deflated = info.compress_type == zipfile.ZIP_DEFLATED
-    stored = Stored(info.header_offset, info.compress_size, info.file_size, info.CRC, deflated)
-    return read(Member("", info.orig_filename, stored))
-
-
-_TOO_LARGE = f"has more than {MAX_IMAGE_BYTES:,} bytes"
+    if problem := member_problem(info):
+        raise UnreadableError(problem)
+    return read(Member("", info.orig_filename, stored_at(info)))
 
 
 def _not_too_large(data: bytes) -> bytes:
     if len(data) > MAX_IMAGE_BYTES:
-        raise UnreadableError(_TOO_LARGE)
+        raise UnreadableError(f"has more than {MAX_IMAGE_BYTES:,} bytes")
     return data
 
 
