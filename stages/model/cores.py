@@ -20,7 +20,7 @@ MOST_PARTS = 8  # of a batch of 64; smaller parts take longer to hand out than t
 
 
 def share(model: Model) -> int:
-    """Into how many parts a batch is cut; sets TensorFlow's threads accordingly.
+    """Into how many parts a batch is cut, 1 to :data:`MOST_PARTS`; sets TensorFlow's threads accordingly.
 
     It is one part, and TensorFlow's own way, where batch normalisation needs the statistics of the whole batch, and
     on a GPU.

@@ -40,7 +40,7 @@ def fit(
     Args:
         progress: advanced by the images trained on; given a line at the end of each epoch.
         resume_point: where the state is kept after each epoch, and taken up from; None keeps it nowhere.
-        parts: of a batch, whose gradients are computed side by side (see ``stages/model/cores.py``).
+        parts: of a batch, 1 or more, whose gradients are computed side by side (see ``stages/model/cores.py``).
     """
     optimizer = _optimizer(recipe)
     optimizer.build(model.trainable_variables)
