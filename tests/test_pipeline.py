@@ -171,6 +171,7 @@ def test_dvc_compares_a_change_with_the_last_commit(project: Project) -> None:
     assert parameters["train.epochs"] == {"old": 2, "new": 1, "diff": -1}
     shown = project.run("dvc", "metrics", "show")
     assert "metrics/test.json" in shown
+    assert "interval" not in shown  # they are in the file; in the table they would be two columns of three
     assert "report" in project.run("dvc", "dag")
     for command in (["show"], ["diff", "HEAD"]):
         page = project.run("dvc", "plots", *command).strip().removeprefix("file://")

@@ -138,9 +138,9 @@ def test_every_headline_of_the_test_has_an_interval(project: Path) -> None:
     written = json.loads(Path("metrics/test.json").read_text())
     found = written.pop("interval_95")
     assert list(found) == list(written)
-    assert all(interval["low"] < interval["high"] for interval in found.values())
+    assert all(low < high for low, high in found.values())
     for name in ("loss", "accuracy", "auc_macro"):
-        assert found[name]["low"] < written[name] < found[name]["high"]
+        assert found[name][0] < written[name] < found[name][1]
 
 
 def test_a_single_test_image_has_intervals_where_they_are_defined_and_null_elsewhere(project: Path) -> None:
