@@ -56,18 +56,20 @@ def predict(arguments: Sequence[str] | None = None) -> bool:
     options = _parse(arguments)
     classes = _class_names()
     # Imported here, so that a mistake in the arguments is told without waiting for TensorFlow.
-    from stages.model.saved import load_model, predict_probabilities
+    from stages.model.prediction import predictor
+    from stages.model.saved import load_model
 
     model = load_model(MODEL)
     outputs = model.output_shape[-1]
     if outputs != len(classes):
         raise UserError(f"{MODEL} has {outputs} classes, {CLASSES} names {len(classes)}; run `dvc repro report`")
+    predict_probabilities = predictor(model)
     all_readable = True
     if not options.json:
         print(_heading(classes), flush=True)
     with progress("predict", None, "images") as bar:
         for batch in batches(find_images(options.images), model.input_shape[1]):
-            best = best_classes(predict_probabilities(model, batch.pixels), classes)
+            best = best_classes(predict_probabilities(batch.pixels), classes)
             as_line = _as_json if options.json else _as_row(classes)
             _print(map(as_line, batch.names, best), sys.stdout)
             _print(batch.errors, sys.stderr)

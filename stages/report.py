@@ -21,7 +21,8 @@ from stages.dataset import splits, verified
 from stages.evaluation import calibration, figures, findings, history, intervals, page, scores
 from stages.evaluation.page import Page
 from stages.model import summary
-from stages.model.saved import load_model, predict_probabilities
+from stages.model.prediction import predict_probabilities
+from stages.model.saved import load_model
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "scipy", "matplotlib", "pillow", "dvc")
 PAIRS = 8  # of near duplicates on the page

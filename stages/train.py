@@ -1,9 +1,9 @@
 """train: fits the network to the training split and keeps its best epoch.
 
 Reads the verified splits ``train`` and ``validation`` (which chooses the best epoch, the drops of the learning rate and
-the end), and the parameters ``seed``, ``model`` and ``train``. Writes the model, the history by epoch as a table, and
-what the training came to. The test split is out of its reach. A training that was killed goes on after its last
-finished epoch.
+the end), and the parameters ``seed``, ``model`` and ``train``. Writes the model, the history by epoch as a table, what
+the training came to, and the probabilities that the model gives to the validation images. The test split is out of its
+reach. A training that was killed goes on after its last finished epoch.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from pathlib import Path
 
 from stages.common import parameters
 from stages.common.console import progress, run_stage
-from stages.common.files import write_csv, write_json
+from stages.common.files import write_array, write_csv, write_json
 from stages.dataset import splits
 from stages.model import cores, network
 from stages.model.backend import keras
 from stages.model.fitting import fit
+from stages.model.prediction import predict_probabilities
 from stages.model.resume import ResumePoint, fingerprint
-from stages.model.saved import save_model
+from stages.model.saved import load_model, save_model
 from stages.model.state import Epoch
 
 # Beside the outs and not among them: DVC deletes a stage's outs before it runs.
@@ -42,6 +43,10 @@ def train() -> None:
         result = fit(model, training, validation, settings.train, settings.seed, shown, resume_point, parts)
 
     save_model("models/model.keras", model)
+    # By the file, not by the model in memory, so that `validate` judges what was saved; and here, where TensorFlow is
+    # loaded already, which would take `validate` two seconds.
+    of_validation = predict_probabilities(load_model("models/model.keras"), validation.images)
+    write_array("models/validation_probabilities.npy", of_validation)
     write_csv("metrics/history.csv", [field.name for field in fields(Epoch)], map(astuple, result.history))
     write_json(
         "metrics/train.json",

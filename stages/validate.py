@@ -1,8 +1,9 @@
 """validate: how the training went, and what its model reaches on the split that chose its best epoch.
 
-Reads the model, the verified split ``validation``, the history by epoch, what ``train`` says of it, and the parameters
-``validate``. Writes the headline metrics, findings on the training in sentences, the training curves, and the confusion
-matrix as a picture and as rows for DVC's plots. The metrics flatter the model a little: its best epoch was chosen here.
+Reads the verified split ``validation``; what ``train`` wrote: the probabilities that the saved model gives to its
+images, the history by epoch, and what the training came to; and the parameters ``validate``. Writes the headline
+metrics, findings on the training in sentences, the training curves, and the confusion matrix as a picture and as rows
+for DVC's plots. The metrics flatter the model a little: its best epoch was chosen here.
 """
 
 from __future__ import annotations
@@ -13,16 +14,15 @@ from stages.common import parameters
 from stages.common.console import run_stage
 from stages.common.files import write_csv, write_figure, write_json, write_text
 from stages.dataset import splits
-from stages.evaluation import figures, findings, history, scores
-from stages.model.saved import load_model, predict_probabilities
+from stages.evaluation import figures, findings, history, probabilities, scores
 
 
 def validate() -> None:
     rules = parameters.load().validate_
     training = history.load(Path("metrics/history.csv"), Path("metrics/train.json"))
     split = splits.load("data/verified/validation")
-    probabilities = predict_probabilities(load_model("models/model.keras"), split.images)
-    results = scores.evaluate(split.labels, probabilities, split.classes)
+    predicted = probabilities.load(Path("models/validation_probabilities.npy"), len(split.labels))
+    results = scores.evaluate(split.labels, predicted, split.classes)
     sentences = findings.on_training(training, rules)
 
     write_json("metrics/validation.json", scores.headline(results))

@@ -22,6 +22,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -180,6 +181,11 @@ def model_with_lambda(_: ExitStack) -> None:
     keras.Model(inputs, keras.layers.Lambda(lambda x: x)(inputs)).save("models/model.keras")
 
 
+def cut_probabilities(_: ExitStack) -> None:
+    np.save(PROBABILITIES, np.ones((12, 3), np.float32))
+    os.truncate(PROBABILITIES, 200)
+
+
 def read_only_data(stack: ExitStack) -> None:
     Path("data").chmod(0o555)
     stack.callback(Path("data").chmod, 0o755)
@@ -198,6 +204,7 @@ class Harm:
 
 BATCH = "archive: cifar-10-batches-py/data_batch_1 is not a batch of CIFAR-10: "
 SERVER = "CIFAR-10 could not be had from any source:\n  CIFAR10_ARCHIVE: not set\n  server: "
+PROBABILITIES = Path("models/validation_probabilities.npy")
 MODEL = "models/model.keras can't be opened as this pipeline's model ("
 ZIP = "unsafe_file (1): train/"
 BAD_IMAGE = "unreadable_image (1): train/000_circle/bad.png "
@@ -243,10 +250,15 @@ BAD_INPUTS: list[tuple[str, str, Spoil, str]] = [
     ("web page as the download", "fetch", answer(answers.page), f"{SERVER}the server answered with a web page instead of the archive"),
     ("download without an answer", "fetch", answer(answers.silent), f"{SERVER}no answer within 0.8 s"),
     ("download without an end", "fetch", answer(answers.endless), f"{SERVER}the server sends more than the 1,000,000 bytes of the archive"),
-    ("model with a Lambda", "validate", model_with_lambda, "of a `Lambda` layer"),
-    ("text as the model", "validate", lambda _: Path("models/model.keras").write_text("no model"), MODEL),
-    ("pickle as the model", "validate", lambda _: Path("models/model.keras").write_bytes(pickle.dumps(Harm())), MODEL),
-    ("no model", "validate", lambda _: None, "models/model.keras not found; run `dvc repro train`"),
+    ("model with a Lambda", "report", model_with_lambda, "of a `Lambda` layer"),
+    ("text as the model", "report", lambda _: Path("models/model.keras").write_text("no model"), MODEL),
+    ("pickle as the model", "report", lambda _: Path("models/model.keras").write_bytes(pickle.dumps(Harm())), MODEL),
+    ("no model", "report", lambda _: None, "models/model.keras not found; run `dvc repro train`"),
+    ("text as the probabilities", "validate", lambda _: PROBABILITIES.write_text("0.5, 0.5"), f"{PROBABILITIES} holds no probabilities ("),
+    ("pickle as the probabilities", "validate", lambda _: np.save(PROBABILITIES, np.array([Harm()], object)), f"{PROBABILITIES} holds no probabilities (Array can't be memory-mapped: Python objects in dtype.)"),
+    ("probabilities that are cut off", "validate", cut_probabilities, f"{PROBABILITIES} holds no probabilities (mmap length is greater than file size)"),
+    ("probabilities of other images", "validate", lambda _: np.save(PROBABILITIES, np.ones((11, 3), np.float32)), f"{PROBABILITIES} holds no probabilities of the split (float32 of shape (11, 3) for 12 images)"),
+    ("no probabilities", "validate", lambda _: None, f"{PROBABILITIES} not found; run `dvc repro train`"),
     ("YAML tag", "verify", parameter("seed", "!!python/object/apply:os.system ['touch ran']"), "params.yaml, line 1: could not determine a constructor for the tag"),
     ("anchors ten levels deep", "verify", parameters_file(anchors(10)), "params.yaml, line 1: anchors and aliases are not allowed"),
     ("parameters of 10 MB", "verify", parameters_file(b"a: " + bytes(10_000_000)), "params.yaml has more than 100,000 bytes; it is no parameter file"),
@@ -277,8 +289,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def prepare_validation() -> None:
-    make_split(Path("data/verified/validation"), (12,), seed=1)
+def prepare_evaluation() -> None:
+    for name in ("validation", "test"):
+        make_split(Path("data/verified", name), (12,), seed=1)
     header = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
     write_csv("metrics/history.csv", header, [(1, 1.5, 0.4, 1.4, 0.45, 0.01)])
     summary = {"epochs": 1, "best_epoch": 1, "learning_rate_drops": [], "stopped_early": False, "parameters": 9}
@@ -307,8 +320,8 @@ def run(stage: str) -> object:
 def test_a_bad_input_ends_in_one_clear_message(
     project: Path, capsys: pytest.CaptureFixture[str], stage: str, spoil: Spoil, message: str
 ) -> None:
-    if stage == "validate":
-        prepare_validation()
+    if stage in ("validate", "report"):
+        prepare_evaluation()
     with ExitStack() as stack:
         spoil(stack)
         capsys.readouterr()

@@ -11,9 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
+from stages.dataset import splits
+from stages.evaluation import history
+from stages.model.prediction import predict_probabilities
+from stages.model.saved import load_model
 from tests.conftest import draw_folder
 
 ROOT = Path(__file__).parent.parent
@@ -111,6 +116,17 @@ def test_the_pipeline_turns_images_into_a_model_metrics_and_plots(reproduced: Pr
     assert 0 < reproduced.metrics("validation.json")["accuracy"] <= 1
     assert 0 < reproduced.metrics("test.json")["accuracy"] <= 1
     assert "confused" in (reproduced.folder / "metrics" / "test_findings.md").read_text()
+
+
+def test_what_validate_judges_is_the_saved_model_of_the_best_epoch(reproduced: Project) -> None:
+    images = splits.load(reproduced.folder / "data/verified/validation").images
+    judged = np.load(reproduced.folder / "models/validation_probabilities.npy")
+    saved = load_model(reproduced.folder / "models/model.keras")
+    np.testing.assert_array_equal(judged, predict_probabilities(saved, images))
+    training = history.load(reproduced.folder / "metrics/history.csv", reproduced.folder / "metrics/train.json")
+    best = training.epochs[training.best_epoch - 1]
+    assert reproduced.metrics("validation.json")["loss"] == pytest.approx(best.val_loss, abs=2e-6)
+    assert reproduced.metrics("validation.json")["accuracy"] == pytest.approx(best.val_accuracy, abs=2e-6)
 
 
 def test_a_second_repro_runs_nothing(project: Project) -> None:

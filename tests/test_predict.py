@@ -24,7 +24,8 @@ from stages.dataset.image_folders import MAX_IMAGE_BYTES
 from stages.dataset.loose_images import find_images
 from stages.model.backend import keras
 from stages.model.network import build
-from stages.model.saved import load_model, predict_probabilities, save_model
+from stages.model.prediction import predict_probabilities
+from stages.model.saved import load_model, save_model
 from stages.predict import best_classes, predict
 from tests.conftest import CLASSES, draw_folder, make_split
 

@@ -13,7 +13,8 @@ from stages.common import parameters
 from stages.common.console import UserError
 from stages.model import network
 from stages.model.backend import keras
-from stages.model.saved import load_model, predict_probabilities, save_model
+from stages.model.prediction import predict_probabilities
+from stages.model.saved import load_model, save_model
 
 SETTINGS = parameters.load()
 

@@ -14,11 +14,12 @@ from sklearn import metrics
 
 from stages.common import parameters
 from stages.common.console import UserError
-from stages.common.files import write_csv, write_json
+from stages.common.files import write_array, write_csv, write_json
 from stages.dataset import splits
 from stages.model.backend import keras
 from stages.model.network import build
-from stages.model.saved import load_model, predict_probabilities, save_model
+from stages.model.prediction import predict_probabilities
+from stages.model.saved import load_model, save_model
 from stages.report import report
 from stages.validate import validate
 
@@ -65,6 +66,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_split(folder / "data/verified/train", 60)
     write_split(folder / "data/verified/validation", 30)
     write_split(folder / "data/verified/test", 45)
+    images = splits.load(folder / "data/verified/validation").images
+    probabilities = predict_probabilities(load_model(folder / "models/model.keras"), images)
+    write_array(folder / "models/validation_probabilities.npy", probabilities)
     header = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
     write_csv(folder / "metrics/history.csv", header, [(1, 1.5, 0.4, 1.4, 0.45, 0.01), (2, 1.2, 0.5, 1.3, 0.5, 0.01)])
     summary = {"epochs": 2, "best_epoch": 2, "learning_rate_drops": [2], "stopped_early": False, "parameters": 9}
@@ -222,11 +226,21 @@ def test_a_split_of_other_classes_than_the_models_is_an_error_and_nothing_is_wri
     assert outputs(project) == {}
 
 
-@pytest.mark.parametrize("missing", ["metrics/history.csv", "metrics/train.json", "models/model.keras"])
-def test_what_train_has_not_written_is_an_error_that_names_it(missing: str, project: Path) -> None:
+@pytest.mark.parametrize(
+    ("stage", "missing"),
+    [
+        (validate, "metrics/history.csv"),
+        (validate, "metrics/train.json"),
+        (validate, "models/validation_probabilities.npy"),
+        (report, "models/model.keras"),
+    ],
+)
+def test_what_train_has_not_written_is_an_error_that_names_it(
+    stage: Callable[[], None], missing: str, project: Path
+) -> None:
     Path(missing).unlink()
     with pytest.raises(UserError, match=rf"{missing}.*run `dvc repro train`"):
-        validate()
+        stage()
     assert outputs(project) == {}
 
 

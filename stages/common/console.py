@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 import time
@@ -25,6 +26,9 @@ def run_stage(name: str, stage: Callable[[], None]) -> None:
     with one short message on standard error and a non-zero code; any other exception is a bug and keeps its
     traceback.
     """
+    # The modules that the stage imports stay until the process ends. To search them for garbage, and once more at the
+    # end, takes 0.3 s.
+    gc.freeze()
     try:
         stage()
     except UserError as error:

@@ -16,6 +16,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -65,6 +68,12 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """Write ``text`` as UTF-8 with the line ends it has."""
     write_bytes(path, text.encode())
+
+
+def write_array(path: str | Path, array: NDArray[Any]) -> None:
+    """Write ``array`` in NumPy's own format, ``.npy``."""
+    with atomic_file(path) as part, part.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -66,7 +66,8 @@ def confusion_matrix(scores: Scores, title: str) -> Figure:
         if images or few:
             colour = "white" if shares[row, column] > 0.5 else "black"
             size = min(13.0, 240 / count)
-            axes.text(column, row, f"{images}", ha="center", va="center", color=colour, fontsize=size)
+            number = axes.text(column, row, f"{images}", ha="center", va="center", color=colour, fontsize=size)
+            number.set_in_layout(False)  # it lies inside its cell, and a hundred take long to measure
     axes.set_title(title)
     label_size = min(11.0, 360 / count)
     slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if few else {"rotation": 90}

@@ -58,8 +58,8 @@ def _without_garbage_collection() -> Iterator[None]:
 def _without_modules(*names: str) -> Iterator[None]:
     """Let imports of these modules fail meanwhile, if nobody has imported them yet.
 
-    Keras takes scikit-learn and matplotlib.pyplot, where there are any, for wrappers and galleries that nothing here
-    uses, and without them a stage is done 0.5 s sooner.
+    Keras takes scikit-learn and matplotlib, where there are any, for wrappers and galleries that nothing here uses, and
+    without them a stage is done 0.6 s sooner.
     """
     absent = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None is what makes an import fail
@@ -70,7 +70,11 @@ def _without_modules(*names: str) -> Iterator[None]:
             del sys.modules[name]
 
 
-with _without_start_up_notes(), _without_garbage_collection(), _without_modules("sklearn", "matplotlib.pyplot"):
+with (
+    _without_start_up_notes(),
+    _without_garbage_collection(),
+    _without_modules("sklearn", "matplotlib", "matplotlib.pyplot"),
+):
     import keras
     import tensorflow as tf
 

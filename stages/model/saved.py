@@ -1,4 +1,4 @@
-"""The trained model as a file, and its predictions."""
+"""The trained model as a file."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from stages.common.console import UserError, progress
+from stages.common.console import UserError
 from stages.common.files import atomic_file
 from stages.model.backend import keras
 
-PREDICTION_BATCH = 500  # images; larger ones leave the processor's cache and are slower
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 
 
@@ -64,21 +60,3 @@ def load_model(path: str | Path) -> keras.Model:
     except Exception as error:  # Keras raises a dozen types for a file that is no model of its own
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{path} can't be opened as this pipeline's model ({reason}); run `dvc repro train`") from error
-
-
-def predict_probabilities(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The model's class probabilities.
-
-    Args:
-        images: uint8, shape (n, size, size, 3), RGB; may be a memory map.
-
-    Returns:
-        float32, shape (n, classes); each row sums to 1.
-    """
-    probabilities = np.empty((len(images), model.output_shape[-1]), np.float32)
-    with progress("predict", len(images), "images") as shown:
-        for first in range(0, len(images), PREDICTION_BATCH):
-            batch = np.asarray(images[first : first + PREDICTION_BATCH], np.float32)
-            probabilities[first : first + len(batch)] = model.predict_on_batch(batch)
-            shown.advance(len(batch))
-    return probabilities
