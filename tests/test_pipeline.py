@@ -172,6 +172,15 @@ def test_training_again_gives_equal_bytes_and_reruns_nothing_below(project: Proj
     assert project.repro() == set()
 
 
+def test_a_parameter_that_is_set_back_brings_its_training_back(project: Project) -> None:
+    before = project.md5s()
+    project.set({"train.epochs": 1})
+    assert project.repro() == {"train", "validate", "report"}
+    project.set({"train.epochs": 2})
+    assert project.repro() == {"validate", "report"}
+    assert project.md5s() == before
+
+
 def test_a_second_clone_makes_equal_bytes(reproduced: Project, tmp_path: Path) -> None:
     clone = new_project(tmp_path / "another folder")
     clone.repro()

@@ -18,7 +18,9 @@ from playwright.sync_api import Browser
 from tests.test_pipeline import Project, new_project
 
 ROOT = Path(__file__).parent.parent
-DECLARED: list[Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+OF_STAGES = [plot for stage in PIPELINE["stages"].values() for plot in stage.get("plots", [])]
+DECLARED: list[Any] = [*OF_STAGES, *PIPELINE["plots"]]
 PLOTS: dict[str, dict[str, str]] = {
     plot["title"]: plot for entry in DECLARED if isinstance(entry, dict) for plot in entry.values()
 }
@@ -60,6 +62,7 @@ class Plots:
 
     revisions: list[str]
     vega: dict[str, dict[str, Any]]  # by title: the number of marks, and the texts by role
+    unknown: int  # how many more plots there are
     cut: list[str]  # what is wider than a window of 1280 pixels has room for
     pictures: list[tuple[str, int]]  # address, and width in pixels: 0 when it could not be drawn
     requests: list[str] = field(default_factory=list)  # for anything that is not a file
@@ -100,12 +103,16 @@ def page(browser: Browser, project: Project, request: pytest.FixtureRequest) -> 
     for title, plot in vega.items():
         print(f"dvc plots {command}: {title}: {plot['marks']} marks")
     online = [url for url in requests if not url.startswith("file:")]
-    return Plots(REVISIONS[command], vega, cut, pictures, online, errors)
+    return Plots(REVISIONS[command], vega, len(drawn) - len(vega), cut, pictures, online, errors)
 
 
 def test_a_page_asks_the_network_for_nothing_and_reports_no_error(page: Plots) -> None:
     assert page.requests == []
     assert page.errors == []
+
+
+def test_a_page_holds_no_plot_that_is_not_declared(page: Plots) -> None:
+    assert page.unknown == 0
 
 
 def test_a_page_fits_a_window_of_1280_pixels(page: Plots) -> None:
