@@ -142,6 +142,7 @@ def evaluation(model: keras.Model, split: Split) -> Callable[[], tuple[float, fl
         for first in tf.range(0, tf.size(labels), EVALUATION_BATCH):
             batch_labels = labels[first : first + EVALUATION_BATCH]
             probabilities = model(tf.cast(images[first : first + EVALUATION_BATCH], tf.float32), training=False)
+            # In a graph, as in `fit`, Keras takes the losses from the logits; outside it clips the probabilities first.
             losses = keras.losses.sparse_categorical_crossentropy(batch_labels, probabilities)
             sums += _loss_and_correct(losses, probabilities, batch_labels)
         return sums
