@@ -21,8 +21,8 @@ from sklearn.metrics import auc, confusion_matrix, precision_recall_fscore_suppo
 
 from stages.common.console import UserError
 
-# Keras clips probabilities here before it takes the logarithm. In training it has the logits, and clips none: the losses
-# differ where an image's own class gets less than this.
+# Keras clips probabilities here before it takes the logarithm. In training it has the logits and clips nothing, so the
+# losses differ where an image's own class gets less than this.
 SMALLEST_PROBABILITY = 1e-7
 THINNED_CELLS = 100
 PREDICTION_COLUMNS = ("image", "actual", "predicted")
