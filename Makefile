@@ -43,10 +43,11 @@ lock: .venv/installed ## Resolve pyproject.toml into requirements.lock anew
 clean: ## Remove .venv and what tests and tools leave; data, models and DVC's cache stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
 
-# Installed again when the lock changes; the marker is written last, so a broken installation is begun anew.
+# Installed again when the lock changes; the marker is written last, so a broken installation is begun anew. With -I pip
+# leaves out nothing that PYTHONPATH happens to have.
 .venv/installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "$$($(PYTHON) --version) does not serve; set PYTHON to a Python 3.10 to 3.13, say: make PYTHON=python3.12 repro"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	.venv/bin/python -I -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	@touch $@
