@@ -226,6 +226,14 @@ def test_a_split_of_other_classes_than_the_models_is_an_error_and_nothing_is_wri
     assert outputs(project) == {}
 
 
+def test_a_split_of_another_image_size_than_the_models_is_an_error_and_nothing_is_written(project: Path) -> None:
+    settings = parameters.load().model.model_copy(update={"filters": (4,)})
+    save_model("models/model.keras", build(settings, 16, len(CLASSES)))
+    with pytest.raises(UserError, match="the model takes images of 16 pixels, the split's have 8"):
+        report()
+    assert outputs(project) == {}
+
+
 @pytest.mark.parametrize(
     ("stage", "missing"),
     [

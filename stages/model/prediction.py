@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.common.console import progress
+from stages.common.console import UserError, progress
 from stages.model.backend import keras, tf
 
 PREDICTION_BATCH = 100  # images; larger ones leave the processor's cache and are slower
@@ -41,7 +41,15 @@ def predict_probabilities(model: keras.Model, images: NDArray[np.uint8]) -> NDAr
 
     Returns:
         float32, shape (n, classes); each row sums to 1.
+
+    Raises:
+        UserError: the model was trained on images of another size.
     """
+    size, trained = images.shape[1], model.input_shape[1]
+    if size != trained:
+        raise UserError(
+            f"the model takes images of {trained} pixels, the split's have {size}; train it on these (`dvc repro`)"
+        )
     predict = predictor(model)
     probabilities = np.empty((len(images), model.output_shape[-1]), np.float32)
     with progress("predict", len(images), "images") as shown:
