@@ -1,4 +1,4 @@
-"""How far the test accuracy spreads over seeds, and what moves it: order of data, monitored quantity, version.
+"""How far the test accuracy spreads over seeds, and what moves it: order of data, monitored quantity, drops, version.
 
     python -m studies.spread ARM FIRST LAST     trains once for each seed FIRST to LAST and appends to spread.csv
     python -m studies.spread                    prints the table of all runs in spread.csv
@@ -36,7 +36,6 @@ ARMS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "full_shuffle": {"shuffle": "full"},
     "monitor_accuracy": {"monitor": "val_accuracy"},
-    "drop_at_any_improvement": {"learning_rate_drop": {"min_delta": 0.0}},
     "drop_unless_0.01": {"learning_rate_drop": {"min_delta": 0.01}},
 }
 
@@ -44,7 +43,8 @@ ARMS: dict[str, dict[str, Any]] = {
 def spread() -> None:
     if len(sys.argv) == 1:
         runs = _read()
-        print(table(runs), effect_of_the_drop(runs), effect_of_the_order(runs), sep="\n\n")
+        effects = (effect_of(arm, runs) for arm in ARMS if arm != "defaults")
+        print(table(runs), effect_of_the_drop(runs), *effects, sep="\n\n")
         return
     if len(sys.argv) != 4 or not (sys.argv[2].isdecimal() and sys.argv[3].isdecimal()):
         raise UserError("give an arm, a first seed and a last seed, say: python -m studies.spread defaults 1 10")
@@ -112,27 +112,30 @@ def table(runs: list[dict[str, str]]) -> str:
 
 
 def effect_of_the_drop(runs: list[dict[str, str]]) -> str:
-    """The test accuracy of all runs of one version, parted by whether the best epoch came after the first drop."""
-    newest = [run for run in runs if run["tensorflow"] == NEWEST]
-    after = [float(run["test_accuracy"]) for run in newest if _best_after_drop(run)]
-    before = [float(run["test_accuracy"]) for run in newest if not _best_after_drop(run)]
+    """The test accuracy under one version, parted by whether the best epoch came after the first drop.
+
+    Of the arms whose rules for the drop and for the best epoch are the defaults'.
+    """
+    alike = [run for run in runs if run["tensorflow"] == NEWEST and run["arm"] in ("defaults", "full_shuffle")]
+    after = [float(run["test_accuracy"]) for run in alike if _best_after_drop(run)]
+    before = [float(run["test_accuracy"]) for run in alike if not _best_after_drop(run)]
     return (
         f"best epoch after the first drop: {len(after)} runs, {_mean_and_deviation(after)}; "
         f"before it: {len(before)} runs, {_mean_and_deviation(before)}"
     )
 
 
-def effect_of_the_order(runs: list[dict[str, str]]) -> str:
-    """Windowed against full shuffle under one version: the difference of means, and Welch's t-test for chance."""
-    windowed, full = (
-        [float(run["test_accuracy"]) for run in runs if run["arm"] == arm and run["tensorflow"] == NEWEST]
-        for arm in ("defaults", "full_shuffle")
+def effect_of(arm: str, runs: list[dict[str, str]]) -> str:
+    """``arm`` against the defaults under one version: the difference of means, and Welch's t-test for chance."""
+    changed, unchanged = (
+        [float(run["test_accuracy"]) for run in runs if run["arm"] == name and run["tensorflow"] == NEWEST]
+        for name in (arm, "defaults")
     )
-    test = stats.ttest_ind(windowed, full, equal_var=False)
+    test = stats.ttest_ind(changed, unchanged, equal_var=False)
     low, high = test.confidence_interval(0.95)
     return (
-        f"windowed minus full shuffle: {100 * (np.mean(windowed) - np.mean(full)):+.2f} points, "
-        f"95 % interval {100 * low:+.2f} to {100 * high:+.2f}, p = {test.pvalue:.2f} (Welch's t-test)"
+        f"{arm} minus defaults: {100 * (np.mean(changed) - np.mean(unchanged)):+.2f} points, "
+        f"95 % interval {100 * low:+.2f} to {100 * high:+.2f}, p = {test.pvalue:.2g} (Welch's t-test)"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stages.common import parameters
-from studies.spread import ARMS, effect_of_the_drop, effect_of_the_order, recipe_of, table
+from studies.spread import ARMS, effect_of, effect_of_the_drop, recipe_of, table
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -28,7 +28,7 @@ def test_the_table_gives_mean_deviation_and_the_place_of_the_notebooks_run() -> 
     ]  # fmt: skip
 
 
-def test_the_drop_and_the_order_are_told_apart() -> None:
+def test_the_drop_and_an_arm_are_told_apart() -> None:
     run = {"arm": "defaults", "tensorflow": "2.21.0", "first_drop": "10"}
     windowed = [
         run | {"test_accuracy": "0.71", "best_epoch": "11"},
@@ -36,8 +36,12 @@ def test_the_drop_and_the_order_are_told_apart() -> None:
         run | {"test_accuracy": "0.67", "best_epoch": "8"},
     ]
     full = [one | {"arm": "full_shuffle"} for one in windowed]
-    assert effect_of_the_drop(windowed) == (
+    by_accuracy = [one | {"arm": "monitor_accuracy"} for one in windowed]
+    assert effect_of_the_drop(windowed + by_accuracy) == (
         "best epoch after the first drop: 1 runs, 71.00 % ± ?; before it: 2 runs, 68.00 % ± 1.41 %"
     )
-    assert "+0.00 points" in effect_of_the_order(windowed + full)
-    assert "p = 1.00" in effect_of_the_order(windowed + full)
+    said = effect_of("full_shuffle", windowed + full)
+    assert said.startswith("full_shuffle minus defaults: +0.00 points")
+    assert "p = 1 " in said
+    better = [one | {"test_accuracy": str(float(one["test_accuracy"]) + 0.01)} for one in full]
+    assert effect_of("full_shuffle", windowed + better).startswith("full_shuffle minus defaults: +1.00 points")
