@@ -10,7 +10,7 @@ Reads the folders, or zips of folders, that ``params.yaml`` names under ``datase
 A network learns whatever it is given: a broken file, a class that is missing from one folder, or a test image among the
 training images does not stop it, it only makes its accuracy wrong. So all images pass the checks of
 ``stages/dataset/checks.py`` first. Where a check of severity ``error`` finds something, ``data/failures.csv`` lists all
-that was found, and none of the outputs is there. The user's files are only ever read.
+that was found, warnings too, and none of the outputs is there. The user's files are only ever read.
 """
 
 from __future__ import annotations
@@ -94,19 +94,28 @@ def _decode(folders: Mapping[str, tuple[ImageFolder, ...]], parts: Mapping[str, 
 
 
 def _stop_at_failures(inspection: Inspection, dataset: Dataset, outcomes: Sequence[Outcome]) -> None:
-    """Raise a :class:`UserError` that sums up all errors, after writing each of them to :data:`FAILURES`."""
+    """Raise a :class:`UserError` that sums up what was found, after writing all of it to :data:`FAILURES`.
+
+    Warnings are told too, for one of them may be the reason: images that lie where none belong are missing elsewhere.
+    """
     failed = [outcome for outcome in outcomes if outcome.severity == "error" and outcome.found]
-    if failed:
-        rows = ((o.check, *issue) for o in failed for issue in checks.CHECKS[o.check](inspection, dataset))
+    splits_of_images = set(inspection.split_of[inspection.readable].tolist())
+    empty = [split for index, split in enumerate(inspection.folders) if index not in splits_of_images]
+    if not failed and not empty:
+        return
+    summary = f"the dataset fails {len(failed)} of {len(outcomes)} checks"
+    lines = [summary if failed else f"dataset.{empty[0]}: its folders hold no image that can be used"]
+    told = failed + [outcome for outcome in outcomes if outcome.severity == "warning" and outcome.found]
+    if told:
+        rows = ((o.check, *issue) for o in told for issue in checks.CHECKS[o.check](inspection, dataset))
         write_csv(FAILURES, ("check", "subject", "problem"), rows)
-        lines = [f"the dataset fails {len(failed)} of {len(outcomes)} checks; every finding is in {FAILURES}"]
-        for outcome in failed:
-            examples = "; ".join(f"{subject} {problem}" for subject, problem in outcome.first[:SHOWN_ISSUES])
-            lines.append(f"  {outcome.check} ({outcome.found:,}): {examples}{' ...' * (outcome.found > SHOWN_ISSUES)}")
-        raise UserError("\n".join(lines))
-    for index, split in enumerate(inspection.folders):
-        if not (inspection.readable & (inspection.split_of == index)).any():
-            raise UserError(f"dataset.{split}: its folders hold no image that can be used")
+        lines[0] += f"; every finding is in {FAILURES}"
+    for outcome in told:
+        shown, severity = (SHOWN_ISSUES, "") if outcome.severity == "error" else (1, "warning, ")
+        examples = "; ".join(f"{subject} {problem}" for subject, problem in outcome.first[:shown])
+        more = " ..." * (outcome.found > shown)
+        lines.append(f"  {outcome.check} ({severity}{outcome.found:,}): {examples}{more}")
+    raise UserError("\n".join(lines))
 
 
 def _pack(inspection: Inspection, parts: Mapping[str, Path]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -12,7 +13,35 @@ import pytest
 
 from stages.common.console import UserError
 from stages.dataset import image_folders
-from stages.dataset.image_folders import ImageFolder, UnreadableError, list_images, reader
+from stages.dataset.image_folders import MAX_DEPTH, ImageFolder, Refused, UnreadableError, list_images, reader
+
+# What systems and programs leave, and the notes that go with images; as they are named on disk.
+LITTER = (
+    *("._x.png", ".DS_Store", "Icon\r", "Icon\uf00d", ".AppleDouble/x.png", "__MACOSX/x.png"),
+    *("Thumbs.db", "thumbs.db", "THUMBS.DB", "Thumbs.db:encryptable", "ehthumbs.db", "desktop.ini", "Desktop.ini"),
+    *("x.png:Zone.Identifier", "x.png:Zone.Identifier:$DATA", "x.pngZone.Identifier", "$RECYCLE.BIN/x.png"),
+    *("@eaDir/x.png/SYNOPHOTO_THUMB_M.jpg", "x.png@SynoEAStream", "#recycle/x.png", "lost+found/x.png"),
+    *(
+        ".ipynb_checkpoints/x-checkpoint.png",
+        ".gitignore",
+        ".gitkeep",
+        ".directory",
+        "x.png~",
+        "x.png.dvc",
+        ".x.png.swp",
+    ),
+)
+NOTES = (
+    "x.xml",
+    "labels.csv",
+    "x.txt",
+    "x.json",
+    "_annotations.coco.JSON",
+    "x.XMP",
+    "IMG_1.AAE",
+    "README",
+    "data.yaml",
+)
 
 FILES = {"a cat/2.png": b"second", "a cat/1.png": b"first" * 100, "<img src=x onerror=alert(1)> 犬/é.png": b"third"}
 
@@ -22,6 +51,13 @@ def write_folder(root: Path, files: dict[str, bytes], name: str = "images") -> P
         (root / name / path).parent.mkdir(parents=True, exist_ok=True)
         (root / name / path).write_bytes(content)
     return root / name
+
+
+def both(root: Path, files: dict[str, bytes], name: str = "images") -> tuple[ImageFolder, ImageFolder]:
+    """The listings of a zip and of a folder that hold ``files``."""
+    write_zip(root, files, f"{name} in a zip")
+    write_folder(root, files, name)
+    return list_images(root, f"{name} in a zip"), list_images(root, name)
 
 
 def write_zip(root: Path, members: dict[str, bytes], name: str = "images", method: int = zipfile.ZIP_STORED) -> Path:
@@ -75,20 +111,120 @@ def test_empty_classes_are_listed(tmp_path: Path) -> None:
 
 def test_what_operating_systems_leave_behind_is_passed_over(tmp_path: Path) -> None:
     litter = {".DS_Store": b"", "a cat/.DS_Store": b"", "a cat/Thumbs.db": b"", "__MACOSX/a cat/._1.png": b""}
-    write_zip(tmp_path, {**FILES, **litter}, "zip")
-    write_folder(tmp_path, {**FILES, **litter}, "folder")
-    for folder in (list_images(tmp_path, "zip"), list_images(tmp_path, "folder")):
+    for folder in both(tmp_path, {**FILES, **litter}):
         assert contents(folder) == FILES
         assert not folder.refused
 
 
-def test_files_outside_of_class_folders_are_misplaced(tmp_path: Path) -> None:
-    stray = {"notes.txt": b"", "a cat/deeper/3.png": b""}
-    write_zip(tmp_path, {**FILES, **stray}, "zip")
-    write_folder(tmp_path, {**FILES, **stray}, "folder")
-    for folder in (list_images(tmp_path, "zip"), list_images(tmp_path, "folder")):
+@pytest.mark.parametrize("name", [*LITTER, *NOTES])
+def test_litter_and_notes_in_a_class_folder_are_passed_over(tmp_path: Path, name: str) -> None:
+    for folder in both(tmp_path, {**FILES, f"a cat/{name}": b"no image", f"a cat/more/{name}": b"no image"}):
+        assert folder.classes == ("<img src=x onerror=alert(1)> 犬", "a cat")
         assert contents(folder) == FILES
-        assert [refused.check for refused in folder.refused] == ["misplaced_file"] * 2
+        assert not folder.refused
+
+
+@pytest.mark.parametrize("name", [name for name in LITTER if "/" not in name])
+def test_litter_beside_class_folders_is_passed_over(tmp_path: Path, name: str) -> None:
+    for folder in both(tmp_path, {**FILES, name: b"no image"}):
+        assert not folder.refused
+
+
+def test_an_image_named_like_litter_is_an_image(tmp_path: Path) -> None:
+    names = ("readme.png", "desktop.jpg", "icon.png", "zone identifier.png", "txt.png", "a.csv.png", "thumbs.png")
+    files = {f"{label}/{name}": name.encode() for label in ("model.json", "dvc", "README", "a~") for name in names}
+    for folder in both(tmp_path, files):
+        assert contents(folder) == files
+        assert not folder.refused
+
+
+def test_files_outside_of_class_folders_are_misplaced(tmp_path: Path) -> None:
+    for folder in both(tmp_path, {**FILES, "notes.txt": b"", "3.png": b""}):
+        assert contents(folder) == FILES
+        assert folder.refused == (
+            Refused(f"{folder.name}/3.png", "misplaced_file", "lies outside of the class folders"),
+            Refused(f"{folder.name}/notes.txt", "misplaced_file", "lies outside of the class folders"),
+        )
+
+
+def test_images_in_folders_below_a_class_folder_are_of_the_class(tmp_path: Path) -> None:
+    nested = {**FILES, "a cat/batch 2/1.png": b"fourth", "a cat/batch 2/more/1.png": b"fifth"}
+    for folder in both(tmp_path, nested):
+        assert folder.classes == ("<img src=x onerror=alert(1)> 犬", "a cat")
+        assert contents(folder) == nested
+        assert folder.size == sum(map(len, nested.values()))
+        assert not folder.refused
+
+
+@pytest.mark.parametrize("top", ["images/", "images/images/", "Some Photos (1)/data/"])
+def test_a_single_folder_on_top_is_stepped_into(tmp_path: Path, top: str) -> None:
+    beside = {"__MACOSX/._images": b"", ".DS_Store": b"", f"{top}.DS_Store": b"", f"{top}cat.dvc": b""}
+    notes = {"README.md": b"", f"{top}README.dataset.txt": b"", f"{top}LICENSE": b""}
+    for folder in both(tmp_path, {**{f"{top}{path}": content for path, content in FILES.items()}, **beside, **notes}):
+        assert folder.classes == ("<img src=x onerror=alert(1)> 犬", "a cat")
+        assert contents(folder) == FILES
+        assert [member.path for member in folder.members] == [f"{top}{path}" for path in sorted(FILES)]
+        assert sorted(reasons(folder)) == sorted(f"{folder.name}/{note}" for note in notes)
+
+
+def test_a_single_class_folder_is_no_folder_on_top(tmp_path: Path) -> None:
+    for folder in both(tmp_path, {"a cat/1.png": b"first", "a cat/batch 2/1.png": b"second"}):
+        assert folder.classes == ("a cat",)
+        assert len(folder.members) == 2
+    (tmp_path / "empty/a cat").mkdir(parents=True)
+    write_zip(tmp_path, {"a cat/": b""}, "empty zip")
+    for name in ("empty", "empty zip"):
+        assert list_images(tmp_path, name).classes == ("a cat",)
+
+
+def test_two_folders_on_top_are_two_classes_though_they_hold_folders(tmp_path: Path) -> None:
+    for folder in both(tmp_path, {"cat/batch 1/1.png": b"first", "dog/batch 1/1.png": b"second"}):
+        assert folder.classes == ("cat", "dog")
+
+
+def test_both_unicode_forms_of_a_name_are_one_class(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Käse") for form in ("NFC", "NFD"))
+    for folder in both(tmp_path, {f"{composed}/1.png": b"first", f"{decomposed}/1.png": b"second", "dog/1.png": b""}):
+        assert folder.classes == (composed, "dog")
+        assert [member.class_name for member in folder.members] == [composed, composed, "dog"]
+        assert len({member.path for member in folder.members}) == 3
+        with reader(folder.path or Path()) as read:
+            assert {read(member) for member in folder.members} == {b"first", b"second", b""}
+
+
+@pytest.mark.parametrize(("asked", "there"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_folder_or_zip_is_found_under_either_unicode_form_of_its_name(tmp_path: Path, asked: str, there: str) -> None:
+    write_folder(tmp_path, FILES, unicodedata.normalize(there, "Frühling"))
+    write_zip(tmp_path, FILES, unicodedata.normalize(there, "Spätsommer"))
+    for name in (unicodedata.normalize(asked, "Frühling"), unicodedata.normalize(asked, "Spätsommer")):
+        folder = list_images(tmp_path, name)
+        assert folder.name == name
+        assert contents(folder) == FILES
+
+
+@pytest.mark.parametrize("name", ["./{}", ".//{}"])
+def test_needless_parts_of_a_path_in_a_zip_are_dropped(tmp_path: Path, name: str) -> None:
+    write_zip(tmp_path, {"./": b"", **{name.format(path): content for path, content in FILES.items()}})
+    folder = list_images(tmp_path, "images")
+    assert contents(folder) == FILES
+    assert not folder.refused
+
+
+@pytest.mark.parametrize("slash", ["/", "\\"])
+def test_folders_within_folders_without_end_are_refused(tmp_path: Path, slash: str) -> None:
+    write_zip(tmp_path, {**FILES, slash.join(["a cat"] * MAX_DEPTH) + f"{slash}1.png": b"deep"}, "as deep as can be")
+    write_zip(tmp_path, {**FILES, slash.join(["a cat"] * 10_000) + f"{slash}1.png": b"deep"}, "deeper")
+    assert not list_images(tmp_path, "as deep as can be").refused
+    (reason,) = reasons(list_images(tmp_path, "deeper")).values()
+    assert reason == f"lies more than {MAX_DEPTH} folders deep"
+
+
+def test_a_folder_deeper_than_allowed_is_refused_and_the_rest_is_read(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, FILES)
+    (folder / "a cat" / "/".join("x" * (MAX_DEPTH + 5))).mkdir(parents=True)
+    found = list_images(tmp_path, "images")
+    assert list(reasons(found).values()) == [f"lies more than {MAX_DEPTH} folders deep"]
+    assert contents(found) == FILES
 
 
 def test_a_link_out_of_the_dataset_is_refused(tmp_path: Path) -> None:
@@ -120,7 +256,6 @@ def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
     [
         ("two\nlines.png", "its name holds a line break"),
         ("\x1b[31mred.png", "its name holds a line break, another control character"),
-        ("-rf.png", "its name begins with a dash"),
         ("back\\slash.png", "its name is a path"),
     ],
 )
@@ -134,10 +269,21 @@ def test_names_that_break_lines_or_commands_are_refused(tmp_path: Path, name: st
         assert all(refused.name.isprintable() for refused in folder.refused)
 
 
+def test_names_that_begin_with_a_dash_are_names(tmp_path: Path) -> None:
+    files = {**FILES, "a cat/-rf.png": b"fourth", "--help/1.png": b"fifth"}
+    for folder in both(tmp_path, files, "-images"):
+        assert contents(folder) == files
+        assert not folder.refused
+
+
 @pytest.mark.parametrize(
     ("member", "reason"),
     [
         ("../evil.png", "climbs out"),
+        ("..\\evil.png", "climbs out"),
+        ("a cat\\..\\..\\evil.png", "climbs out"),
+        ("\\\\server\\evil.png", "absolute"),
+        ("C:\\evil.png", "absolute"),
         ("a cat/../../evil.png", "climbs out"),
         ("/etc/evil.png", "absolute"),
         ("C:/evil.png", "absolute"),

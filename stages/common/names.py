@@ -12,12 +12,11 @@ _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 def refusal(name: str) -> str | None:
     """Why ``name`` can't be the name of a folder or a file in a dataset, or None where it can.
 
-    Spaces, any script and any punctuation, HTML's included, are accepted.
+    Spaces, any script and any punctuation, HTML's included, are accepted. So is a dash in front: no program gets a name
+    as an argument.
     """
     if _UNWRITABLE.search(name):
         return "its name holds a line break, another control character, or bytes that are no UTF-8"
-    if name.startswith("-"):
-        return "its name begins with a dash, which programs take for an option"
     if name in {"", ".", ".."} or "/" in name or "\\" in name:
         return "its name is a path, not a plain name"
     return None

@@ -7,6 +7,7 @@ duplicate or mistyped key is an error that names ``section.key``, the value and 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -45,7 +46,7 @@ class Section(BaseModel):
 def _folder_name(name: str) -> str:
     if problem := refusal(name) or ("it is hidden" if name.startswith(".") else None):
         raise ValueError(problem)
-    return name
+    return unicodedata.normalize("NFC", name)  # of a name's several forms, so that it can't be given twice
 
 
 FolderNames = Annotated[tuple[Annotated[str, AfterValidator(_folder_name)], ...], Field(min_length=1)]

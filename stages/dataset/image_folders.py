@@ -3,6 +3,14 @@
 :func:`list_images` says which images there are without opening one; :func:`reader` hands out their bytes. Both expect
 the worst of what they read: a link or a path that leads out, a member that unpacks to gigabytes, a name that breaks a
 line. Such a file is never opened; it is listed as refused, with the reason.
+
+They also expect what is usual:
+
+- A single folder on top, which ``zip -r spring.zip spring`` makes and unpacking does too, is stepped into.
+- All images below a class folder are of the class, those in folders of it too, as in Keras's
+  ``image_dataset_from_directory``.
+- A class is one class in whatever of Unicode's forms its name is written: macOS decomposes é into two characters.
+- What systems and programs leave in folders, and notes beside the images, are passed over.
 """
 
 from __future__ import annotations
@@ -11,16 +19,22 @@ import os
 import re
 import stat
 import struct
+import unicodedata
 import zipfile
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from stages.common.console import UserError
 from stages.common.names import refusal, shown
+from stages.dataset.dvc_cache import cache_of
+from stages.dataset.litter import is_litter_file, is_litter_folder, is_note
+from stages.dataset.zip_names import member_name
 
 MAX_IMAGE_BYTES = 64 * 2**20  # a photograph of 50 million pixels has 10 to 30 MB
 # Images are compressed already and hardly shrink in a zip. What inflates more than this was made to fill the memory,
@@ -28,9 +42,10 @@ MAX_IMAGE_BYTES = 64 * 2**20  # a photograph of 50 million pixels has 10 to 30 M
 MAX_INFLATION = 100
 HARMLESS_BYTES = 2**20
 READ_AHEAD = 2**20  # bytes; the images of a zip are read in the order in which most zips hold them
+MAX_DEPTH = 32  # folders within folders
 
-# What operating systems leave in folders; it is not the user's, so it is passed over without a word.
-_LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+_ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
+_TOO_DEEP = f"lies more than {MAX_DEPTH} folders deep"
 
 
 class UnreadableError(Exception):
@@ -48,11 +63,24 @@ class Stored(NamedTuple):
 
 
 class Member(NamedTuple):
-    """One image: its class folder, its file, and its place in the zip (None in a folder)."""
+    """One image.
+
+    Attributes:
+        class_name: in Unicode's composed form (NFC).
+        file_name: its path below the class folder.
+        stored: its place in the zip; None in a folder.
+        class_folder: path of the class folder as it is written in the folder or zip, with a slash at its end.
+    """
 
     class_name: str
     file_name: str
     stored: Stored | None
+    class_folder: str = ""
+
+    @property
+    def path(self) -> str:
+        """Its path in the folder or zip."""
+        return self.class_folder + self.file_name
 
 
 class Refused(NamedTuple):
@@ -90,11 +118,11 @@ def list_images(root: Path, name: str) -> ImageFolder:
     Raises:
         UserError: there are both, so which of them is meant is not known.
     """
-    folder, archive = root / name, root / f"{name}.zip"
+    folder, archive = _named(root, name), _named(root, f"{name}.zip")
     if folder.is_dir() and archive.is_file():
         raise UserError(f"{folder} and {archive} both exist; move one of them away")
     if folder.is_dir():
-        return _list_folder(root, folder)
+        return _list_folder(root, folder, name)
     if archive.is_file():
         return _list_zip(archive, name)
     return ImageFolder(name, None)
@@ -107,7 +135,7 @@ def reader(path: Path) -> Iterator[Callable[[Member], bytes]]:
     The function raises :class:`UnreadableError` where the bytes are not those that the listing promised.
     """
     if path.is_dir():
-        yield lambda member: _read_file(path / member.class_name / member.file_name)
+        yield lambda member: _read_file(path / member.path)
         return
     with open(path, "rb", buffering=READ_AHEAD) as archive:
 
@@ -118,73 +146,147 @@ def reader(path: Path) -> Iterator[Callable[[Member], bytes]]:
         yield read
 
 
+def _named(root: Path, name: str) -> Path:
+    """``root/name``, or what is there under another of the forms in which Unicode writes this name."""
+    path = root / name
+    if name.isascii() or path.exists():
+        return path
+    same = (entry for entry in sorted(root.iterdir()) if _composed(entry.name) == _composed(name))
+    return next(same, path)
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
 class _Listing:
-    """The images and the refused files of one folder, as they are found."""
+    """The files of one folder or zip as they are found; :meth:`finish` tells which of them are images of which class.
+
+    A folder's path has a slash at its end; that of the whole folder or zip is empty.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.classes: set[str] = set()
-        self.members: list[Member] = []
-        self.size = 0
+        self.folders: set[str] = set()  # in a zip without those that hold only folders
+        self.files: defaultdict[str, list[tuple[str, int, Stored | None]]] = defaultdict(list)  # by folder
+        self.notes: list[tuple[str, str]] = []  # folder, file
         self.refused: list[Refused] = []
 
-    def add(self, member: Member, size: int) -> None:
-        self.members.append(member)
-        self.size += size
+    def add(self, folder: str, file_name: str, size: int, stored: Stored | None) -> None:
+        self.folders.add(folder)
+        self.files[folder].append((file_name, size, stored))
+
+    def add_note(self, folder: str, file_name: str) -> None:
+        self.folders.add(folder)
+        self.notes.append((folder, file_name))
 
     def refuse(self, path: str, reason: str, check: str = "unsafe_file") -> None:
         self.refused.append(Refused(shown(f"{self.name}/{path}"), check, reason))
 
     def finish(self, path: Path) -> ImageFolder:
-        self.members.sort()
-        return ImageFolder(
-            self.name, path, tuple(sorted(self.classes)), tuple(self.members), self.size, tuple(sorted(self.refused))
-        )
+        class_folders = self._folders_in(self._top())
+        class_names = {folder: _composed(folder.split("/")[-2]) for folder in class_folders.values()}
+        members = []
+        size = 0
+        for folder, files in self.files.items():
+            class_folder = class_folders.get(folder)
+            if class_folder is None:
+                for file_name, *_ in files:
+                    self._misplace(folder + file_name)
+                continue
+            below = folder.removeprefix(class_folder)
+            for file_name, file_size, stored in files:
+                members.append(Member(class_names[class_folder], below + file_name, stored, class_folder))
+                size += file_size
+        for folder, file_name in self.notes:
+            if folder not in class_folders:
+                self._misplace(folder + file_name)
+        classes = tuple(sorted(set(class_names.values())))
+        return ImageFolder(self.name, path, classes, tuple(sorted(members)), size, tuple(sorted(self.refused)))
+
+    def _top(self) -> str:
+        """The folder that the class folders lie in.
+
+        A single folder is no class folder where it holds folders and no image of its own.
+        """
+        top = ""
+        while True:
+            in_top = self._folders_in(top)
+            heads = set(in_top.values())
+            if len(heads) != 1 or heads == in_top.keys() or heads & self.files.keys():
+                return top
+            (top,) = heads
+
+    def _folders_in(self, top: str) -> dict[str, str]:
+        """Of each folder below ``top`` the one directly in ``top`` that it is or lies in."""
+        below = (folder for folder in self.folders if folder.startswith(top) and folder != top)
+        return {folder: folder[: folder.index("/", len(top)) + 1] for folder in below}
+
+    def _misplace(self, path: str) -> None:
+        self.refuse(path, "lies outside of the class folders", "misplaced_file")
 
 
-def is_litter(name: str) -> bool:
-    """Whether a file or folder of this name is hidden, or one of those that operating systems leave."""
-    return name.startswith(".") or name in _LITTER
-
-
-def _list_folder(root: Path, folder: Path) -> ImageFolder:
-    listing = _Listing(folder.name)
-    inside = Path(os.path.realpath(root))
-    for class_entry in _entries(folder):
-        class_name = class_entry.name
-        if not class_entry.is_dir():
-            listing.refuse(class_name, "lies outside of the class folders", "misplaced_file")
-        elif problem := refusal(class_name) or _link_problem(class_entry, inside):
-            listing.refuse(class_name, problem)
-        else:
-            listing.classes.add(class_name)
-            for entry in _entries(Path(class_entry.path)):
-                path = f"{class_name}/{entry.name}"
-                if problem := refusal(entry.name) or _link_problem(entry, inside):
-                    listing.refuse(path, problem)
-                elif entry.is_dir():
-                    listing.refuse(path, "is a folder inside a class folder", "misplaced_file")
-                elif not entry.is_file():
-                    listing.refuse(path, "is no regular file")
-                elif (size := entry.stat().st_size) > MAX_IMAGE_BYTES:
-                    listing.refuse(path, _too_large(size))
-                else:
-                    listing.add(Member(class_name, entry.name, None), size)
+def _list_folder(root: Path, folder: Path, name: str) -> ImageFolder:
+    listing = _Listing(name)
+    links = _Links(root)
+    waiting = [""]
+    while waiting:
+        parent = waiting.pop()
+        try:
+            with os.scandir(folder / parent) as scanned:
+                entries = list(scanned)
+        except OSError as error:
+            listing.refuse(parent, f"can't be opened: {error.strerror}")
+            continue
+        for entry in entries:
+            path = parent + entry.name
+            is_link = entry.is_symlink()
+            # Not Path.is_dir, which raises an error where a link leads to what may not be looked at.
+            is_folder = os.path.isdir(entry.path) if is_link else entry.is_dir()  # noqa: PTH112
+            if is_litter_folder(entry.name) if is_folder else is_litter_file(entry.name):
+                continue
+            problem = refusal(entry.name) or (links.problem(entry.path, is_folder, parent) if is_link else None)
+            if problem:
+                listing.refuse(path, problem)
+            elif is_folder and parent.count("/") == MAX_DEPTH:
+                listing.refuse(path, _TOO_DEEP)
+            elif is_folder:
+                listing.folders.add(f"{path}/")
+                waiting.append(f"{path}/")
+            elif not entry.is_file():
+                listing.refuse(path, "is no regular file")
+            elif is_note(entry.name):
+                listing.add_note(parent, entry.name)
+            elif (size := entry.stat().st_size) > MAX_IMAGE_BYTES:
+                listing.refuse(path, _too_large(size))
+            else:
+                listing.add(parent, entry.name, size, None)
     return listing.finish(folder)
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        return [entry for entry in entries if not is_litter(entry.name)]
+class _Links:
+    """Which links are part of the dataset: those within it, and those into DVC's cache."""
 
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._real_root = Path(os.path.realpath(root))
 
-def _link_problem(entry: os.DirEntry[str], inside: Path) -> str | None:
-    if not entry.is_symlink():
+    @cached_property
+    def _caches(self) -> list[Path]:
+        # The root may itself be a link, to the data of another project.
+        return [cache for place in {self._root, self._real_root} if (cache := cache_of(place))]
+
+    def problem(self, link: str, to_folder: bool, parent: str) -> str | None:
+        """Why ``link``, which lies in the folder ``parent`` of the listing, must not be followed."""
+        target = Path(os.path.realpath(link))
+        inside = target.is_relative_to(self._real_root)
+        if not os.path.exists(target):  # noqa: PTH110 - Path.exists can raise an error
+            return "is a link to nothing" if inside else "is a link to nothing; `dvc checkout` mends it if DVC made it"
+        if not inside and (to_folder or not any(target.is_relative_to(cache) for cache in self._caches)):
+            return "is a link out of the dataset"
+        if to_folder and parent:  # it could lead round in a circle
+            return "is a link to a folder; put that folder itself there"
         return None
-    target = Path(os.path.realpath(entry.path))
-    if not target.is_relative_to(inside):
-        return "is a link out of the dataset"
-    return None if target.exists() else "is a link to nothing"
 
 
 def _list_zip(path: Path, name: str) -> ImageFolder:
@@ -199,37 +301,54 @@ def _list_zip(path: Path, name: str) -> ImageFolder:
         reason = "is no sound zip file: its members overlap, or lie beyond its end"
         return ImageFolder(name, path, refused=(Refused(path.name, "unsafe_file", reason),))
     seen: set[str] = set()
+    folder_of = cache(_zip_folder)  # asked anew for each image
     for info in infos:
-        full_name = info.orig_filename  # as stored; the other attribute has been cut at a zero byte
-        class_name, _, file_name = full_name.partition("/")
-        if problem := _zip_problem(info, seen):
+        full_name = member_name(info)
+        parent, _, file_name = full_name.rpartition("/")
+        folder = folder_of(parent)
+        if problem := _path_problem(full_name):
             listing.refuse(full_name, problem)
-        elif is_litter(class_name) or is_litter(file_name):
+        elif folder.is_litter or (file_name and is_litter_file(file_name)):
             continue
-        elif problem := refusal(class_name) or (refusal(file_name) if file_name and "/" not in file_name else None):
+        elif problem := folder.problem or (refusal(file_name) if file_name else None) or _zip_problem(info):
             listing.refuse(full_name, problem)
-        elif full_name.endswith("/") and file_name == "":
-            listing.classes.add(class_name)
-        elif "/" in file_name:
-            listing.refuse(full_name, "lies deeper than in a class folder at the top of the zip", "misplaced_file")
-        elif file_name == "":
-            listing.refuse(full_name, "lies outside of the class folders", "misplaced_file")
+        elif not file_name:
+            listing.folders.add(folder.path)
+        elif is_note(file_name):
+            listing.add_note(folder.path, file_name)
+        elif folder.path + file_name in seen:
+            listing.refuse(full_name, "is in the zip more than once")
         else:
-            listing.classes.add(class_name)
-            listing.add(Member(class_name, file_name, stored_at(info)), info.file_size)
+            seen.add(folder.path + file_name)
+            listing.add(folder.path, file_name, info.file_size, stored_at(info))
     return listing.finish(path)
 
 
-def _zip_problem(info: zipfile.ZipInfo, seen: set[str]) -> str | None:
-    """Why a member must not be read; ``seen`` is filled with the names so far."""
-    name = info.orig_filename
-    if name in seen:
-        return "is in the zip more than once"
-    seen.add(name)
-    if name.startswith(("/", "\\")) or re.match("[A-Za-z]:", name):
+class _ZipFolder(NamedTuple):
+    """What a zip's folder is, whatever lies in it; its path has no needless parts, and a slash at its end."""
+
+    path: str
+    is_litter: bool
+    problem: str | None
+
+
+def _zip_folder(name: str) -> _ZipFolder:
+    parts = [part for part in name.split("/") if part not in {"", "."}]
+    problem = _TOO_DEEP if len(parts) > MAX_DEPTH else next(filter(None, map(refusal, parts)), None)
+    return _ZipFolder("".join(f"{part}/" for part in parts), any(map(is_litter_folder, parts)), problem)
+
+
+def _path_problem(name: str) -> str | None:
+    """Why a zip's member of this name is not to be trusted."""
+    if _ABSOLUTE.match(name):
         return "has an absolute path"
     if ".." in name and ".." in re.split(r"[/\\]", name):
         return "has a path that climbs out of the zip"
+    return None
+
+
+def _zip_problem(info: zipfile.ZipInfo) -> str | None:
+    """Why a zip's member must not be read, whatever its name."""
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind == stat.S_IFLNK:
         return "is a link"

@@ -42,12 +42,8 @@ class Inspection:
 
     @cached_property
     def names(self) -> list[str]:
-        """``folder/class/file`` of each image."""
-        return [
-            f"{folder.name}/{member.class_name}/{member.file_name}"
-            for folder in self.all_folders
-            for member in folder.members
-        ]
+        """The path of each image, ``folder/class/file``, with all folders that lie between in its folder or zip."""
+        return [f"{folder.name}/{member.path}" for folder in self.all_folders for member in folder.members]
 
     @cached_property
     def labels(self) -> NDArray[np.int32]:

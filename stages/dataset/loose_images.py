@@ -13,6 +13,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,11 +21,12 @@ from stages.dataset.image_folders import (
     MAX_IMAGE_BYTES,
     Member,
     UnreadableError,
-    is_litter,
     member_problem,
     reader,
     stored_at,
 )
+from stages.dataset.litter import is_litter_file, is_litter_folder, is_note
+from stages.dataset.zip_names import member_name
 
 STANDARD_INPUT = "-"
 
@@ -42,8 +44,8 @@ class LooseImage(NamedTuple):
 def find_images(places: Iterable[str]) -> Iterator[LooseImage]:
     """The images at each place: a file, a folder, a zip (by its ending), or ``-`` for standard input.
 
-    Every file in a folder or zip counts as an image, hidden ones apart, in the order of their names. What can't be
-    read, or a place without images, comes as an image whose reading fails.
+    Every file in a folder or zip counts as an image, litter and notes apart (see :mod:`stages.dataset.litter`), in the
+    order of their names. What can't be read, or a place without images, comes as an image whose reading fails.
     """
     for place in places:
         found = False
@@ -73,7 +75,7 @@ def _images_at(place: str) -> Iterator[LooseImage]:
 def _in_folder(folder: Path) -> Iterator[LooseImage]:
     failures: list[OSError] = []
     for parent, folders, files in os.walk(folder, onerror=failures.append):
-        folders[:] = sorted(name for name in folders if not _is_ignored(name))
+        folders[:] = sorted(name for name in folders if not is_litter_folder(name))
         for name in folders:
             if Path(parent, name).is_symlink():  # it could lead round in a circle
                 yield _unreadable(str(Path(parent, name)), "is a link to a folder; give that folder itself")
@@ -96,14 +98,15 @@ def _in_zip(path: Path) -> Iterator[LooseImage]:
         yield _unreadable(str(path), "is no sound zip file: its members overlap")
         return
     with reader(path) as read:
-        for info in sorted(infos, key=lambda info: info.orig_filename):
-            name = info.orig_filename
-            if not name.endswith("/") and not any(map(_is_ignored, name.split("/"))):
+        for name, info in sorted(((member_name(info), info) for info in infos), key=itemgetter(0)):
+            *folders, file_name = name.split("/")
+            ignored = any(is_litter_folder(part) for part in folders if part not in {".", ".."})
+            if file_name and not ignored and not _is_ignored(file_name):
                 yield LooseImage(f"{path}/{name}", partial(_read_member, read, info))
 
 
-def _is_ignored(name: str) -> bool:
-    return name not in {".", ".."} and is_litter(name)
+def _is_ignored(file_name: str) -> bool:
+    return is_litter_file(file_name) or is_note(file_name)
 
 
 def _read_standard_input() -> bytes:
