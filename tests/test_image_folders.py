@@ -8,6 +8,7 @@ import struct
 import unicodedata
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -193,7 +194,9 @@ def test_both_unicode_forms_of_a_name_are_one_class(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("asked", "there"), [("NFC", "NFD"), ("NFD", "NFC")])
-def test_a_folder_or_zip_is_found_under_either_unicode_form_of_its_name(tmp_path: Path, asked: str, there: str) -> None:
+def test_a_folder_or_zip_is_found_under_either_unicode_form_of_its_name(
+    tmp_path: Path, asked: Literal["NFC", "NFD"], there: Literal["NFC", "NFD"]
+) -> None:
     write_folder(tmp_path, FILES, unicodedata.normalize(there, "Frühling"))
     write_zip(tmp_path, FILES, unicodedata.normalize(there, "Spätsommer"))
     for name in (unicodedata.normalize(asked, "Frühling"), unicodedata.normalize(asked, "Spätsommer")):
@@ -243,6 +246,48 @@ def test_a_link_out_of_the_dataset_is_refused(tmp_path: Path) -> None:
         "images/linked class": "is a link out of the dataset",
     }
     assert contents(found) == {**FILES, "a cat/same.png": FILES["a cat/1.png"]}
+
+
+def test_links_that_lead_round_or_nowhere_are_refused(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "root", FILES)
+    (folder / "a cat/itself.png").symlink_to("itself.png")
+    (folder / "a cat/round").symlink_to("..")
+    (folder / "a cat/batch 2").symlink_to(tmp_path)
+    (folder / "a cat/gone.png").symlink_to(tmp_path / "gone.png")
+    (folder / "all").symlink_to(".")
+    found = list_images(tmp_path / "root", "images")
+    assert {path: reason for path, reason in reasons(found).items() if "/all/" not in path} == {
+        "images/a cat/itself.png": "is a link to nothing",
+        "images/a cat/round": "is a link to a folder; put that folder itself there",
+        "images/a cat/batch 2": "is a link out of the dataset",
+        "images/a cat/gone.png": "is a link to nothing; `dvc checkout` mends it if DVC made it",
+    }
+    assert found.classes == ("<img src=x onerror=alert(1)> 犬", "a cat", "all")
+    assert {path: data for path, data in contents(found).items() if not path.startswith("all/")} == FILES
+
+
+def test_a_single_folder_that_is_a_link_to_itself_ends(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/images").symlink_to(".")
+    assert list(reasons(list_images(tmp_path, "images"))) == ["images/images/images"]
+
+
+@pytest.mark.parametrize("locked", ["images/", "images/a cat/", "images/a cat/batch 2/"])
+def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: str) -> None:
+    write_folder(tmp_path, {"a cat/batch 2/1.png": b"first", "a dog/1.png": b"second"})
+    monkeypatch.chdir(tmp_path)  # another user could not come here
+    Path().chmod(0o755)
+    Path(locked).chmod(0)
+    user = os.geteuid()
+    if user == 0:  # who may read everything
+        os.seteuid(65534)
+    try:
+        found = list_images(Path(), "images")
+    finally:
+        os.seteuid(user)
+        Path(locked).chmod(0o755)
+    assert reasons(found) == {locked: "can't be opened: Permission denied"}
+    assert len(found.members) == (locked != "images/")
 
 
 def test_a_pipe_is_not_opened(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model, save_model
 from stages.predict import best_classes, predict
 from tests.conftest import CLASSES, draw_folder, make_split
+from tests.test_image_folders import LITTER, NOTES, write_folder, write_zip
+from tests.test_zip_names import made_of
 
 PER_CLASS = 5
 NAMES = [f"{label}/{number:03d}.png" for label in CLASSES for number in range(PER_CLASS)]
@@ -167,6 +169,26 @@ def test_hidden_files_are_passed_over(clone: Path, capsys: pytest.CaptureFixture
     with zipfile.ZipFile("images.zip", "a") as archive:
         archive.writestr("__MACOSX/000_circle/._000.png", "")
     assert len(predicted(capsys, "images", "images.zip")) == 2 * len(NAMES)
+
+
+def test_litter_and_notes_are_passed_over_as_verify_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate((*LITTER, *NOTES)):
+        write_folder(Path(str(number)), {name: b"", "cat/1.png": b"", f"cat/{name}": b""})
+        write_zip(Path(str(number)), {name: b"", "./cat/1.png": b"", f"./cat/{name}": b""})
+        places = [f"{number}/images", f"{number}/images.zip"]
+        assert [image.name for image in find_images(places)] == [
+            f"{number}/images/cat/1.png",
+            f"{number}/images.zip/./cat/1.png",
+        ]
+
+
+def test_names_in_a_zip_are_shown_as_their_maker_saw_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made_of(Path("of zip.zip"), ["Käse/1.png".encode()])
+    made_of(Path("of Windows.zip"), ["Käse\\1.png".encode("cp437")])
+    images = list(find_images(["of zip.zip", "of Windows.zip"]))
+    assert [image.name for image in images] == ["of zip.zip/Käse/1.png", "of Windows.zip/Käse/1.png"]
 
 
 def test_a_zip_is_read_without_unpacking_and_its_hostile_members_are_refused(

@@ -139,6 +139,66 @@ def test_all_failures_are_listed_and_summed_up(root: Path) -> None:
     assert failures()[-1]["subject"] == "a/000_circle/003.png"
 
 
+def test_a_warning_that_may_be_the_reason_of_a_failure_is_told_with_it(root: Path) -> None:
+    for folder in ("b", "c"):
+        for number, path in enumerate(sorted((root / folder).rglob("*.png"))):
+            path.rename(root / folder / f"{number:02d}.png")
+        for name in CLASSES:
+            (root / folder / name).rmdir()
+    (root / "d.zip").unlink()
+    draw_folder(root / "d", 4, seed=9)
+    assert fail().splitlines() == [
+        "the dataset fails 1 of 18 checks; every finding is in data/failures.csv",
+        "  missing_folder (2): b is empty: it has no class folders; c is empty: it has no class folders",
+        "  misplaced_file (warning, 24): b/00.png lies outside of the class folders ...",
+    ]
+    assert [row["check"] for row in failures()] == ["missing_folder"] * 2 + ["misplaced_file"] * 24
+    set_parameters(missing_folder="off", unsafe_file="off", class_set="off", class_drift="off", channel_drift="off")
+    assert fail().splitlines() == [
+        "dataset.validation: its folders hold no image that can be used; every finding is in data/failures.csv",
+        "  misplaced_file (warning, 24): b/00.png lies outside of the class folders ...",
+    ]
+    set_parameters(missing_folder="off", misplaced_file="off")
+    assert fail() == "dataset.validation: its folders hold no image that can be used"
+
+
+def test_folders_as_people_make_them_are_packed_like_plain_ones(root: Path) -> None:
+    """Unpacked into a folder of its own name; nested; zipped by two programs; all with litter."""
+    verify()
+    before = {split: splits.load(Path("data/verified", split)) for split in ("train", "validation", "test")}
+    (root / "a").rename(root / "unpacked")
+    (root / "a").mkdir()
+    (root / "unpacked").rename(root / "a/a")
+    for path in sorted((root / "b").rglob("*.png")):
+        (path.parent / "batch 2").mkdir(exist_ok=True)
+        path.rename(path.parent / "batch 2" / path.name)
+    with zipfile.ZipFile(root / "c.zip", "w") as archive:
+        for path in sorted((root / "c").rglob("*.png")):
+            archive.write(path, f"c/{path.relative_to(root / 'c')}")
+            archive.writestr(f"__MACOSX/c/{path.parent.name}/._{path.name}", b"")
+    shutil.rmtree(root / "c")
+    with zipfile.ZipFile(root / "d.zip") as zipped:
+        images = {name.replace("/", "\\"): zipped.read(name) for name in zipped.namelist() if name.endswith(".png")}
+    with zipfile.ZipFile(root / "d.zip", "w") as archive:
+        for name, content in images.items():
+            archive.writestr(name, content)
+    for folder in (root / "a", root / "a/a/000_circle", root / "b/000_circle/batch 2"):
+        for name in ("Desktop.ini", "thumbs.db", "Icon\r", "000.png:Zone.Identifier"):
+            (folder / name).write_text("no image")
+    for name in ("000.xml", "labels.csv"):
+        (root / "a/a/000_circle" / name).write_text("no image")
+    verify()
+    for split, plain in before.items():
+        made = splits.load(Path("data/verified", split))
+        assert np.array_equal(made.images, plain.images)
+        assert made.labels.tolist() == plain.labels.tolist()
+        assert made.classes == plain.classes
+    assert json.loads(Path("metrics/dataset.json").read_text())["warnings"] == {"total": 0}
+    train = splits.load("data/verified/train").names
+    assert (train[0], train[12]) == ("a/a/000_circle/000.png", "b/000_circle/batch 2/000.png")
+    assert all((root / name).exists() for name in train)
+
+
 def test_a_failure_leaves_no_output_of_an_earlier_run_and_success_no_failures(root: Path) -> None:
     verify()
     image = root / "a/000_circle/000.png"

@@ -43,6 +43,7 @@ MAX_INFLATION = 100
 HARMLESS_BYTES = 2**20
 READ_AHEAD = 2**20  # bytes; the images of a zip are read in the order in which most zips hold them
 MAX_DEPTH = 32  # folders within folders
+SHOWN_PATH = 300  # characters of the path of a refused file; in a zip it can have 65,535
 
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 _TOO_DEEP = f"lies more than {MAX_DEPTH} folders deep"
@@ -181,6 +182,8 @@ class _Listing:
         self.notes.append((folder, file_name))
 
     def refuse(self, path: str, reason: str, check: str = "unsafe_file") -> None:
+        if len(path) > SHOWN_PATH:
+            path = f"{path[: SHOWN_PATH // 2]}…{path[-SHOWN_PATH // 2 :]}"
         self.refused.append(Refused(shown(f"{self.name}/{path}"), check, reason))
 
     def finish(self, path: Path) -> ImageFolder:
