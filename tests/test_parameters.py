@@ -85,6 +85,12 @@ def test_a_key_given_twice_is_an_error_with_its_line(tmp_path: Path) -> None:
     assert message(tmp_path / "params.yaml", twice) == f"params.yaml, line {line}: key 'momentum' is given twice"
 
 
+def test_the_two_unicode_forms_of_a_folders_name_are_one_folder(tmp_path: Path) -> None:
+    twice = DEFAULTS.replace("[train1,", "[Fru\u0308hling,").replace("[test]", "[Fr\u00fchling]")
+    expected = "params.yaml: dataset.test: ('Fr\u00fchling',) is not allowed; folder 'Fr\u00fchling' is named twice"
+    assert message(tmp_path / "params.yaml", twice).startswith(expected)
+
+
 def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     wrong = DEFAULTS.replace("epochs: 30", "epochs: 0").replace("dropout: 0.0", "dropout: 1.0")
     told = message(tmp_path / "params.yaml", wrong).splitlines()
