@@ -95,6 +95,13 @@ def test_a_root_that_is_a_link_into_another_project_has_that_ones_cache(project:
         assert contents(list_images(Path(root), "images"))["a cat/kept.png"] == b"kept"
 
 
+def test_a_root_that_is_a_link_to_another_disk_has_this_projects_cache(project: Path) -> None:
+    kept(Path(".dvc/cache"))
+    Path("data").rename(project.parent / "disk")
+    Path("data").symlink_to(project.parent / "disk")
+    assert contents(list_images(Path("data/mine"), "images"))["a cat/kept.png"] == b"kept"
+
+
 def test_what_dvcs_cache_no_longer_holds_is_refused_with_the_command_that_mends_it(project: Path) -> None:
     kept(Path(".dvc/cache")).unlink()
     assert reasons(list_images(Path("data/mine"), "images")) == {
