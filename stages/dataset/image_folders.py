@@ -277,7 +277,7 @@ class _Links:
     @cached_property
     def _caches(self) -> list[Path]:
         # The root may itself be a link, to the data of another project.
-        return [cache for place in {self._root, self._real_root} if (cache := cache_of(place))]
+        return [found for place in (self._root, self._real_root) if (found := cache_of(place))]
 
     def problem(self, link: str, to_folder: bool, parent: str) -> str | None:
         """Why ``link``, which lies in the folder ``parent`` of the listing, must not be followed."""
