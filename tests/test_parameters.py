@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -65,6 +69,61 @@ def test_a_mistake_names_its_key_its_value_and_what_is_allowed(
     assert old in DEFAULTS
     told = message(tmp_path / "params.yaml", DEFAULTS.replace(old, new, 1))
     assert told.startswith(f"params.yaml: {expected}")
+
+
+STRINGS = "should be a valid string; put it in quotes"
+WRONG_TYPES = (None, 2024, "x", [2024], [["x"]])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("[train1, train3, train4, train5]", "[2024]", f"dataset.train[0]: 2024 is not allowed; {STRINGS}"),
+        ("test: [test]", "test: [a, 2024-01-31]", f"dataset.test[1]: 2024-01-31 is not allowed; {STRINGS}"),
+        ("test: [test]", "test: [true]", f"dataset.test[0]: True is not allowed; {STRINGS}"),
+        ("test: [test]", "test: [[a]]", "dataset.test[0]: ['a'] is not allowed; should be a valid string"),
+        ("test: [test]", "test: []", "dataset.test: [] is not allowed; should have at least 1 item"),
+        ("root: data/cifar10", "root: 2024", f"dataset.root: 2024 is not allowed; {STRINGS}"),
+        ("root: data/cifar10", "root: ''", "dataset.root: '' is not allowed; should have at least 1 character"),
+        ("filters: [16, 32, 64]", "filters: [a]", "model.filters[0]: 'a' is not allowed; should be a valid integer"),
+        (
+            "dense: [128]",
+            f"dense: {[1] * 17}",
+            f"model.dense: {[1] * 17} is not allowed; should have at most 16 items",
+        ),
+    ],
+)  # fmt: skip
+def test_a_value_of_a_wrong_type_brings_exactly_one_message(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in DEFAULTS
+    told = message(tmp_path / "params.yaml", DEFAULTS.replace(old, new, 1))
+    assert told.partition(": ")[2] == expected
+
+
+def test_a_wrong_type_of_any_value_brings_one_message_in_the_words_of_yaml(tmp_path: Path) -> None:
+    content = yaml.safe_load(DEFAULTS)
+    content["dataset"]["checks"] = dict.fromkeys(content["dataset"]["checks"], "off")
+    for section in (content, *sections(content)):
+        for key, right in list(section.items()):
+            for wrong in WRONG_TYPES:
+                if right == "off" and key != "leakage":
+                    continue  # the severities are all of one type
+                section[key] = wrong
+                (tmp_path / "params.yaml").write_text(json.dumps(content))
+                told = ""
+                try:
+                    parameters.load(tmp_path / "params.yaml")
+                except UserError as error:
+                    told = str(error)
+                assert "\n" not in told
+                assert not re.search("[Tt]uple|dictionary|instance|validation,", told), told
+            section[key] = right
+
+
+def sections(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for value in content.values():
+        if isinstance(value, dict):
+            yield value
+            yield from sections(value)
 
 
 @pytest.mark.parametrize(

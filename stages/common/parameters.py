@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Hashable
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -211,7 +212,7 @@ def load(path: Path = PATH) -> Parameters:
     try:
         return Parameters.model_validate(_lists_as_tuples(values))
     except ValidationError as error:
-        raise UserError("\n".join(f"{path}: {_in_words(detail)}" for detail in error.errors())) from None
+        raise UserError("\n".join(f"{path}: {_in_words(detail)}" for detail in _mistakes(error))) from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -258,14 +259,28 @@ def _lists_as_tuples(value: Any) -> Any:
     return value
 
 
+def _mistakes(error: ValidationError) -> list[ErrorDetails]:
+    """What pydantic found, without its second complaint: it calls a list too short once it has dropped a wrong item."""
+    found = error.errors()
+    parents = {detail["loc"][:depth] for detail in found for depth in range(len(detail["loc"]))}
+    return [detail for detail in found if detail["loc"] not in parents]
+
+
 def _in_words(detail: ErrorDetails) -> str:
     """One mistake as ``section.key: value is not allowed; what is``."""
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part)}" for part in detail["loc"]).lstrip(".")
-    if detail["type"] == "extra_forbidden":
+    kind, value = detail["type"], detail["input"]
+    if kind == "extra_forbidden":
         return f"{key}: unknown key; remove it or correct its name"
-    if detail["type"] == "missing":
+    if kind == "missing":
         return f"{key}: missing; every key must be given"
-    allowed = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("valid tuple", "list")
-    value = repr(detail["input"])
-    short = value if len(value) <= 60 else value[:57] + "..."
+    if kind == "model_type":
+        allowed = "should be a section: its keys below it, indented"
+    else:
+        message = re.sub("^(Value error,|Input|String|Tuple) ", "", detail["msg"]).replace("valid tuple", "list")
+        allowed = message.partition(" after validation")[0]
+    if kind == "string_type" and isinstance(value, (int, float, date)):
+        allowed += "; put it in quotes"
+    text = repr(list(value)) if isinstance(value, tuple) else str(value) if isinstance(value, date) else repr(value)
+    short = text if len(text) <= 60 else text[:57] + "..."
     return f"{key}: {short} is not allowed; {allowed}"
