@@ -16,7 +16,7 @@ from pathlib import Path
 
 from stages.common import parameters
 from stages.common.console import run_stage
-from stages.common.files import png, write_bytes, write_csv, write_json, write_json_rows, write_text
+from stages.common.files import all_or_none, png, write_bytes, write_csv, write_json, write_json_rows, write_text
 from stages.dataset import splits, verified
 from stages.evaluation import calibration, figures, findings, history, intervals, page, scores
 from stages.evaluation.page import Page
@@ -70,18 +70,19 @@ def report() -> None:
     headline = scores.headline(results) | {"auc_macro": results.auc_macro}
     # As lists, which DVC's tables of metrics leave out: each figure is a row there, and not three.
     of_95_written = {name: each and list(astuple(each)) for name, each in of_95.items()}
-    write_json("metrics/test.json", headline | {"interval_95": of_95_written})
-    write_json("metrics/test_classes.json", scores.by_class(results))
-    write_text("metrics/test_findings.md", findings.as_markdown("Findings on the test", sentences))
     predictions = scores.named_predictions(split.names, split.labels, results)
-    write_csv("plots/test/predictions.csv", scores.PREDICTION_COLUMNS, predictions)
-    write_json_rows("plots/test/roc.json", scores.roc_points(results))
-    write_json_rows("plots/test/f1.json", ({"class": each.name, "f1": each.f1} for each in results.classes))
-    write_json_rows("plots/test/reliability.json", (each._asdict() for each in bins))
-    write_bytes("plots/test/confusion_matrix.png", confusion)
-    write_bytes("plots/test/roc.png", roc)
-    write_text("plots/report.html", page.as_html(shown))
-    write_text("metrics/report.md", page.as_markdown(shown))
+    with all_or_none() as place:
+        write_json(place("metrics/test.json"), headline | {"interval_95": of_95_written})
+        write_json(place("metrics/test_classes.json"), scores.by_class(results))
+        write_text(place("metrics/test_findings.md"), findings.as_markdown("Findings on the test", sentences))
+        write_csv(place("plots/test/predictions.csv"), scores.PREDICTION_COLUMNS, predictions)
+        write_json_rows(place("plots/test/roc.json"), scores.roc_points(results))
+        write_json_rows(place("plots/test/f1.json"), ({"class": each.name, "f1": each.f1} for each in results.classes))
+        write_json_rows(place("plots/test/reliability.json"), (each._asdict() for each in bins))
+        write_bytes(place("plots/test/confusion_matrix.png"), confusion)
+        write_bytes(place("plots/test/roc.png"), roc)
+        write_text(place("plots/report.html"), page.as_html(shown))
+        write_text(place("metrics/report.md"), page.as_markdown(shown))
     print(f"report: accuracy {results.accuracy:.2%}, macro F1 {results.f1_macro:.4f} on {len(split.labels):,} images")
     print("\n".join(f"report: {sentence}" for sentence in sentences))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stages.common import parameters
 from stages.common.console import progress, run_stage
-from stages.common.files import write_array, write_csv, write_json
+from stages.common.files import all_or_none, write_array, write_csv, write_json
 from stages.dataset import splits
 from stages.model import cores, network
 from stages.model.backend import keras
@@ -42,22 +42,24 @@ def train() -> None:
     with progress("train", settings.train.epochs * len(training.images), "images") as shown:
         result = fit(model, training, validation, settings.train, settings.seed, shown, resume_point, parts)
 
-    save_model("models/model.keras", model)
-    # By the file, not by the model in memory, so that `validate` judges what was saved; and here, where TensorFlow is
-    # loaded already, which would take `validate` two seconds.
-    of_validation = predict_probabilities(load_model("models/model.keras"), validation.images)
-    write_array("models/validation_probabilities.npy", of_validation)
-    write_csv("metrics/history.csv", [field.name for field in fields(Epoch)], map(astuple, result.history))
-    write_json(
-        "metrics/train.json",
-        {
-            "epochs": len(result.history),
-            "best_epoch": result.best_epoch,
-            "learning_rate_drops": result.drops,
-            "stopped_early": result.stopped_early,
-            "parameters": sum(math.prod(weights.shape) for weights in model.trainable_weights),
-        },
-    )
+    with all_or_none() as place:
+        model_file = place("models/model.keras")
+        save_model(model_file, model)
+        # By the file, not by the model in memory, so that `validate` judges what was saved; and here, where TensorFlow
+        # is loaded already, which would take `validate` two seconds.
+        of_validation = predict_probabilities(load_model(model_file), validation.images)
+        write_array(place("models/validation_probabilities.npy"), of_validation)
+        write_csv(place("metrics/history.csv"), [field.name for field in fields(Epoch)], map(astuple, result.history))
+        write_json(
+            place("metrics/train.json"),
+            {
+                "epochs": len(result.history),
+                "best_epoch": result.best_epoch,
+                "learning_rate_drops": result.drops,
+                "stopped_early": result.stopped_early,
+                "parameters": sum(math.prod(weights.shape) for weights in model.trainable_weights),
+            },
+        )
     resume_point.remove()
 
 

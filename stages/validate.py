@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stages.common import parameters
 from stages.common.console import run_stage
-from stages.common.files import write_csv, write_figure, write_json, write_text
+from stages.common.files import all_or_none, write_csv, write_figure, write_json, write_text
 from stages.dataset import splits
 from stages.evaluation import figures, findings, history, probabilities, scores
 
@@ -25,14 +25,15 @@ def validate() -> None:
     results = scores.evaluate(split.labels, predicted, split.classes)
     sentences = findings.on_training(training, rules)
 
-    write_json("metrics/validation.json", scores.headline(results))
-    write_text("metrics/validation_findings.md", findings.as_markdown("Findings on the training", sentences))
     predictions = scores.named_predictions(split.names, split.labels, results)
-    write_csv("plots/validation/predictions.csv", scores.PREDICTION_COLUMNS, predictions)
-    write_figure("plots/validation/curves.png", figures.training_curves(training))
-    write_figure(
-        "plots/validation/confusion_matrix.png", figures.confusion_matrix(results, "Confusion matrix, validation split")
-    )
+    confusion = figures.confusion_matrix(results, "Confusion matrix, validation split")
+    with all_or_none() as place:
+        write_json(place("metrics/validation.json"), scores.headline(results))
+        markdown = findings.as_markdown("Findings on the training", sentences)
+        write_text(place("metrics/validation_findings.md"), markdown)
+        write_csv(place("plots/validation/predictions.csv"), scores.PREDICTION_COLUMNS, predictions)
+        write_figure(place("plots/validation/curves.png"), figures.training_curves(training))
+        write_figure(place("plots/validation/confusion_matrix.png"), confusion)
     print(f"validate: accuracy {results.accuracy:.2%}, loss {results.loss:.4f} on {len(split.labels):,} images")
     print("\n".join(f"validate: {sentence}" for sentence in sentences))
 

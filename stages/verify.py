@@ -16,10 +16,8 @@ that was found, warnings too, and none of the outputs is there. The user's files
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +25,7 @@ import numpy as np
 
 from stages.common import parameters
 from stages.common.console import UserError, progress, run_stage
-from stages.common.files import atomic_folder, write_csv, write_figure, write_json
+from stages.common.files import all_or_none, write_csv, write_figure, write_json
 from stages.common.parameters import Dataset
 from stages.dataset import checks, splits
 from stages.dataset.checks import Outcome
@@ -47,26 +45,18 @@ BYTES_A_PROCESS = 2**20  # of image files; fewer are decoded in the time that an
 
 def verify() -> None:
     dataset = parameters.load().dataset
-    _remove_outputs(dataset)
     folders = _list_folders(dataset)
-    with ExitStack() as stack:
-        parts = {split: stack.enter_context(atomic_folder(VERIFIED / split)) for split in folders}
+    with all_or_none() as place:
+        parts = {split: place(VERIFIED / split) for split in folders}
         images = _decode(folders, parts, dataset.image_size)
         inspection = Inspection(folders, images, partial(splits.read_images, list(parts.values())), dataset.thresholds)
         outcomes = checks.run(inspection, dataset)
         _stop_at_failures(inspection, dataset, outcomes)
         _pack(inspection, parts)
-        _draw(inspection, parts["train"])
-    _write_metrics(inspection, outcomes)
+        _draw(inspection, parts["train"], place(PLOTS))
+        _write_metrics(inspection, outcomes, place(METRICS), place(WARNINGS))
     FAILURES.unlink(missing_ok=True)
-
-
-def _remove_outputs(dataset: Dataset) -> None:
-    """What DVC does before it runs a stage, for a run by hand: no old output may outlive a failure."""
-    for folder in [PLOTS, *(VERIFIED / split for split in dataset.splits)]:
-        shutil.rmtree(folder, ignore_errors=True)
-    for file in (METRICS, WARNINGS):
-        file.unlink(missing_ok=True)
+    _print_warnings(outcomes)
 
 
 def _list_folders(dataset: Dataset) -> dict[str, tuple[ImageFolder, ...]]:
@@ -131,19 +121,19 @@ def _pack(inspection: Inspection, parts: Mapping[str, Path]) -> None:
         splits.complete(part, inspection.labels[rows], inspection.classes, sizes[own].tolist(), names)
 
 
-def _draw(inspection: Inspection, train: Path) -> None:
+def _draw(inspection: Inspection, train: Path, plots: Path) -> None:
     # Here, not at the top: the processes that decode import this file, and matplotlib takes longer than all else.
     from stages.dataset import figures
 
     split = splits.load(train)
     counts = dict(zip(inspection.folders, inspection.class_counts(), strict=True))
-    write_figure(PLOTS / "samples.png", figures.samples(split.images, split.labels, split.classes))
-    write_figure(PLOTS / "class_counts.png", figures.class_counts(counts, inspection.classes))
+    write_figure(plots / "samples.png", figures.samples(split.images, split.labels, split.classes))
+    write_figure(plots / "class_counts.png", figures.class_counts(counts, inspection.classes))
 
 
-def _write_metrics(inspection: Inspection, outcomes: Sequence[Outcome]) -> None:
+def _write_metrics(inspection: Inspection, outcomes: Sequence[Outcome], metrics: Path, warnings_list: Path) -> None:
     found = {outcome.check: outcome.found for outcome in outcomes}
-    warnings = [outcome for outcome in outcomes if outcome.severity == "warning" and outcome.found]
+    warnings = _warnings(outcomes)
     images = dict(zip(inspection.folders, inspection.class_counts().sum(axis=1).tolist(), strict=True))
     headline = {
         **{f"{split}_images": count for split, count in images.items()},
@@ -155,12 +145,21 @@ def _write_metrics(inspection: Inspection, outcomes: Sequence[Outcome]) -> None:
         "converted_images": found["converted_image"],
         "warnings": {"total": sum(w.found for w in warnings), **{w.check: w.found for w in warnings}},
     }
-    write_json(METRICS, headline)
-    write_csv(WARNINGS, ("check", "subject", "problem"), ((w.check, *issue) for w in warnings for issue in w.first))
-    for warning in warnings:
+    write_json(metrics, headline)
+    write_csv(
+        warnings_list, ("check", "subject", "problem"), ((w.check, *issue) for w in warnings for issue in w.first)
+    )
+
+
+def _print_warnings(outcomes: Sequence[Outcome]) -> None:
+    for warning in _warnings(outcomes):
         listed = f", the first {len(warning.first):,} listed" if warning.found > len(warning.first) else ""
         subject, problem = warning.first[0]
         print(f"verify: warning, {warning.check} ({warning.found:,}{listed} in {WARNINGS}): {subject} {problem} ...")
+
+
+def _warnings(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    return [outcome for outcome in outcomes if outcome.severity == "warning" and outcome.found]
 
 
 if __name__ == "__main__":

@@ -55,11 +55,11 @@ def failures() -> list[dict[str, str]]:
 
 
 def fail() -> str:
-    """What the stage says as it fails; none of its outputs may be there then."""
+    """What the stage says as it fails; its outputs must then be as they were, and nothing half-written beside them."""
+    before = output_bytes()
     with pytest.raises(UserError) as error:
         verify()
-    left = [path for output in OUTPUTS for path in Path(output).rglob("*") if path.is_file()]
-    assert left == []
+    assert output_bytes() == before
     return str(error.value)
 
 
@@ -199,15 +199,29 @@ def test_folders_as_people_make_them_are_packed_like_plain_ones(root: Path) -> N
     assert all((root / name).exists() for name in train)
 
 
-def test_a_failure_leaves_no_output_of_an_earlier_run_and_success_no_failures(root: Path) -> None:
+def test_a_failure_leaves_the_outputs_of_an_earlier_run_and_success_no_failures(root: Path) -> None:
     verify()
+    before = output_bytes()
     image = root / "a/000_circle/000.png"
     sound = image.read_bytes()
     image.write_bytes(sound[:50])
     fail()
+    assert len(output_bytes()) == 13
     image.write_bytes(sound)
     verify()
+    assert output_bytes() == before
     assert not Path("data/failures.csv").exists()
+
+
+def test_a_new_run_replaces_all_outputs(root: Path) -> None:
+    verify()
+    before = output_bytes()
+    Path("plots/dataset/old.png").touch()
+    image = root / "a/000_circle/000.png"
+    Image.fromarray(draw(1, np.random.default_rng(9), size=20)).save(image)
+    verify()
+    assert output_bytes().keys() == before.keys()
+    assert "a/000_circle/000.png" in Path("metrics/dataset_warnings.csv").read_text()
 
 
 def test_test_images_among_the_training_images_are_a_failure(root: Path) -> None:

@@ -2,6 +2,8 @@
 
 Each write goes to ``.NAME.part`` beside its target and is renamed when it is complete and on disk. The name of the
 part is fixed, so what a killed process left behind is overwritten by the next run and never piles up.
+
+A stage writes its outputs inside :func:`all_or_none`: one that fails leaves those of an earlier run as they were.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,26 +39,56 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         with open(part, "rb") as written:
             os.fsync(written.fileno())
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and not error.filename:
+            error.filename = str(path)  # a full disk fails a write, and its error does not say of which file
         raise
+
+
+@contextmanager
+def all_or_none() -> Iterator[Callable[[str | Path], Path]]:
+    """A function from the path of an output, a file or a folder, to the path at which to write it.
+
+    When the block ends well, all outputs that it asked for replace what was in their places. When it does not, they are
+    removed, and what was there stays. The name of the file or folder, and so its ending, is that of the output.
+    """
+    written: dict[Path, Path] = {}
+
+    def place(path: str | Path) -> Path:
+        output = Path(path)
+        part = output.with_name(f".{output.name}.part")
+        _remove(part)
+        part.mkdir(parents=True)
+        written[output] = part / output.name
+        return written[output]
+
+    try:
+        yield place
+        for output, new in written.items():
+            if new.is_dir() and os.path.lexists(output):
+                os.rename(output, new.with_name(".old"))  # a folder can't be renamed to one that is there
+            os.replace(new, output)
+    finally:
+        for new in written.values():
+            shutil.rmtree(new.parent, ignore_errors=True)
 
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """An empty folder to fill, which replaces ``path`` when the block ends well and is removed when it does not."""
-    path = Path(path)
-    part = path.with_name(f".{path.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    with all_or_none() as place:
+        part = place(path)
+        part.mkdir()
         yield part
-        with suppress(FileNotFoundError):
-            shutil.rmtree(path)
-        os.rename(part, path)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a whole folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -72,8 +104,11 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_array(path: str | Path, array: NDArray[Any]) -> None:
     """Write ``array`` in NumPy's own format, ``.npy``."""
+    array = np.ascontiguousarray(array)
+    # Not by np.save: where the disk is full, its error is not the system's and does not say so.
     with atomic_file(path) as part, part.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -15,14 +15,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.common.console import UserError
-from stages.common.files import write_json
+from stages.common.files import write_array, write_json
 
 ROWS_AT_ONCE = 1000  # copied through memory together
+ZEROS_AT_ONCE = 2**20  # bytes
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,33 @@ class Split:
 
 
 def allocate_images(folder: Path, count: int, image_size: int) -> None:
-    """Create ``images.npy`` for ``count`` images as zeros, to be filled through :func:`open_images`."""
-    shape = (count, image_size, image_size, 3)
-    np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape).flush()
+    """Create ``folder/images.npy`` for ``count`` images as zeros, to be filled through :func:`open_images`.
+
+    Its space on the disk is taken at once. A sparse file would be a promise only, and a process that writes to a memory
+    map for which the disk has no room is killed (SIGBUS), without a word.
+
+    Raises:
+        OSError: the disk has no room for it.
+    """
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, image_size, image_size, 3)}
+    size = count * image_size**2 * 3
+    path = folder / "images.npy"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            _append_zeros(file, size)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _append_zeros(file: BinaryIO, size: int) -> None:
+    file.flush()
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, file.tell() + size)
+    else:  # macOS
+        for start in range(0, size, ZEROS_AT_ONCE):
+            file.write(bytes(min(ZEROS_AT_ONCE, size - start)))
 
 
 def open_images(folder: Path) -> NDArray[np.uint8]:
@@ -79,7 +105,6 @@ def keep_images(folder: Path, keep: NDArray[np.bool_]) -> None:
     """Drop the images of an allocated split for which ``keep``, of shape (n,), is false."""
     kept = np.flatnonzero(keep)
     shorter = folder / "shorter"
-    shorter.mkdir()
     allocate_images(shorter, len(kept), open_images(folder).shape[1])
     for start in range(0, len(kept), ROWS_AT_ONCE):
         rows = kept[start : start + ROWS_AT_ONCE]
@@ -96,7 +121,7 @@ def complete(
     names: Sequence[str],
 ) -> None:
     """Write what goes with the images, in their order; see :class:`Split` for the meaning of each."""
-    np.save(folder / "labels.npy", labels.astype(np.int32))
+    write_array(folder / "labels.npy", labels.astype(np.int32))
     index = {"classes": list(classes), "folder_sizes": list(folder_sizes), "names": list(names)}
     write_json(folder / "index.json", index)
 
