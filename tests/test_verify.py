@@ -283,6 +283,39 @@ def test_names_with_spaces_unicode_and_html_work(root: Path) -> None:
     assert splits.load("data/verified/test").classes == ("<img src=x onerror=alert(1)>", "wild $a$ cat", "犬")
 
 
+SMALL_DISK = ("unshare", "--user", "--map-root-user", "--mount")  # in which anyone may mount
+
+
+@pytest.mark.skipif(
+    not shutil.which("unshare") or subprocess.run([*SMALL_DISK, "true"], capture_output=True).returncode != 0,
+    reason="this system lets no user mount a disk of his own",
+)
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(
+    ("room", "file"),
+    [
+        ("60k", "data/verified/.train.part/train/images.npy"),
+        ("200k", "plots/.dataset.part/dataset/samples.png"),
+    ],
+)
+def test_a_full_disk_is_one_line_that_says_where(root: Path, processes: int, room: str, file: str) -> None:
+    set_parameters(folder_size="off")
+    parameters = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(parameters.replace("data/images", str(root)).replace("size: 16", "size: 32"))
+    program = (
+        "import os; from stages import verify as stage; from stages.common.console import run_stage\n"
+        f"stage.BYTES_A_PROCESS, os.cpu_count = 1, lambda: {processes}\n"
+        "run_stage('verify', stage.verify)"
+    )
+    script = f'mount -t tmpfs -o size={room} none disk && cd disk && cp ../params.yaml . && {sys.executable} -c "$0"'
+    Path("disk").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    command = [*SMALL_DISK, "sh", "-c", script, program]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
+    told = f"verify: No space left on device: {file}; make room or allow writing there, then run again\n"
+    assert (run.returncode, run.stderr) == (1, told)
+
+
 def test_as_a_process_it_ends_with_one_message_and_without_tensorflow(root: Path) -> None:
     program = (
         "import sys; from stages.common.console import run_stage; from stages.verify import verify\n"

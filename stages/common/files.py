@@ -35,14 +35,13 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield part
-        with open(part, "rb") as written:
-            os.fsync(written.fileno())
+        with errors_naming(path):
+            yield part
+            with open(part, "rb") as written:
+                os.fsync(written.fileno())
         os.replace(part, path)
-    except BaseException as error:
+    except BaseException:
         part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and not error.filename:
-            error.filename = str(path)  # a full disk fails a write, and its error does not say of which file
         raise
 
 
@@ -80,7 +79,19 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     with all_or_none() as place:
         part = place(path)
         part.mkdir()
-        yield part
+        with errors_naming(path):
+            yield part
+
+
+@contextmanager
+def errors_naming(path: str | Path) -> Iterator[None]:
+    """Let the system's errors in the block name ``path``: one of a write to a full disk does not say to which file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and not error.filename:
+            error.filename = str(path)
+        raise
 
 
 def _remove(path: Path) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common.console import UserError
-from stages.common.files import write_array, write_json
+from stages.common.files import errors_naming, write_array, write_json
 
 ROWS_AT_ONCE = 1000  # copied through memory together
 ZEROS_AT_ONCE = 2**20  # bytes
@@ -56,15 +56,12 @@ def allocate_images(folder: Path, count: int, image_size: int) -> None:
         OSError: the disk has no room for it.
     """
     header = {"descr": "|u1", "fortran_order": False, "shape": (count, image_size, image_size, 3)}
-    size = count * image_size**2 * 3
+    size = 3 * count * image_size**2
     path = folder / "images.npy"
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with path.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            _append_zeros(file, size)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
+    with errors_naming(path), path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        _append_zeros(file, size)
 
 
 def _append_zeros(file: BinaryIO, size: int) -> None:
