@@ -116,9 +116,8 @@ def _pack(inspection: Inspection, parts: Mapping[str, Path]) -> None:
             splits.keep_images(part, keep)
         rows = np.flatnonzero(in_split)[keep]
         sizes = np.bincount(inspection.folder_of[rows], minlength=len(inspection.all_folders))
-        own = np.unique(inspection.folder_of[in_split])
         names = [inspection.names[row] for row in rows]
-        splits.complete(part, inspection.labels[rows], inspection.classes, sizes[own].tolist(), names)
+        splits.complete(part, inspection.labels[rows], inspection.classes, sizes[sizes > 0].tolist(), names)
 
 
 def _draw(inspection: Inspection, train: Path, plots: Path) -> None:

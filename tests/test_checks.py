@@ -190,6 +190,37 @@ def test_unreadable_images_are_no_copies_of_each_other(root: Path) -> None:
     assert list(found(root)) == ["unreadable_image"]
 
 
+def leaving_out_unreadable_images(**changes: object) -> Dataset:
+    checks = DATASET.checks.model_copy(update={"unreadable_image": "warning"})
+    return DATASET.model_copy(update={"checks": checks, **changes})
+
+
+def test_a_class_of_nothing_but_unreadable_images_is_empty_where_these_are_left_out(root: Path) -> None:
+    for file in "12":
+        (root / f"a/x/{file}.png").write_bytes(b"")
+    issues = found(root, leaving_out_unreadable_images())
+    assert list(issues) == ["empty_class", "folder_size", "unreadable_image"]
+    assert issues["empty_class"] == [Issue("a/x", "has 2 images of which none can be read")]
+    assert issues["folder_size"] == [
+        Issue("a", "has 2 images that can be read; dataset.images_per_folder says 4"),
+    ]
+
+
+def test_a_folder_is_counted_by_the_images_that_are_used(root: Path) -> None:
+    (root / "b/y/1.png").write_bytes(b"")
+    left = leaving_out_unreadable_images(images_per_folder=3)
+    assert [issue.subject for issue in found(root, left)["folder_size"]] == ["a", "c"]
+
+
+def test_a_class_without_images_does_not_hide_an_imbalance_of_the_others(tmp_path: Path) -> None:
+    dataset = fill(tmp_path / "root", {"a": (9, 4), "b": (4, 4), "c": (4, 4)})
+    for folder in "abc":
+        save(tmp_path / "root" / folder / "z" / "1.png", picture(ord(folder)))
+    (tmp_path / "root/a/z/1.png").write_bytes(b"")
+    issues = found(tmp_path / "root", dataset)["class_imbalance"]
+    assert issues[0] == Issue("train", "has 2.2 times as many images of x (9) as of y (4)")
+
+
 def fill(root: Path, counts: dict[str, tuple[int, int]], offset: int = 0, shift: str = "") -> Dataset:
     """Folders with as many images of each class as told, those of the folder ``shift`` brighter."""
     seed = 1000

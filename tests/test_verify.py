@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -231,7 +232,7 @@ def test_test_images_among_the_training_images_are_a_failure(root: Path) -> None
 
 
 def test_unreadable_images_are_left_out_where_they_are_no_error(root: Path) -> None:
-    set_parameters(unreadable_image="warning")
+    set_parameters(unreadable_image="warning", folder_size="off")
     (root / "b/001_square/001.png").write_bytes(b"")
     verify()
     train = splits.load("data/verified/train")
@@ -249,6 +250,21 @@ def test_unreadable_images_are_left_out_where_they_are_no_error(root: Path) -> N
     assert (metrics["train_images"], metrics["warnings"]["unreadable_image"]) == (23, 1)
 
 
+def test_a_class_whose_images_are_all_left_out_is_an_error(root: Path) -> None:
+    set_parameters(unreadable_image="warning", folder_size="off")
+    for path in (root / "b/001_square").iterdir():
+        path.write_bytes(b"")
+    assert fail().splitlines()[1:] == ["  empty_class (1): b/001_square has 4 images of which none can be read"]
+
+
+def test_a_folder_whose_images_are_all_left_out_gives_none_to_its_split(root: Path) -> None:
+    set_parameters(unreadable_image="off", folder_size="off", empty_class="off")
+    for path in (root / "a").rglob("*.png"):
+        path.write_bytes(b"")
+    verify()
+    assert splits.load("data/verified/train").folder_sizes == (12,)
+
+
 def test_a_check_that_is_off_says_nothing(root: Path) -> None:
     set_parameters(exact_duplicate="off")
     shutil.copy(root / "a/000_circle/000.png", root / "b/000_circle/000.png")
@@ -262,6 +278,61 @@ def test_a_split_without_images_is_an_error_whatever_the_severities(root: Path) 
     set_parameters(**dict.fromkeys(CHECKS, "off"))
     shutil.rmtree(root / "c")
     assert fail() == "dataset.validation: its folders hold no image that can be used"
+
+
+def no_folders(root: Path) -> None:
+    shutil.rmtree(root)
+    root.mkdir()
+
+
+def no_class_folders(root: Path) -> None:
+    no_folders(root)
+    for name in "abcd":
+        (root / name).mkdir()
+
+
+def no_images(root: Path) -> None:
+    no_class_folders(root)
+    for folder in "abcd":
+        for name in CLASSES:
+            (root / folder / name).mkdir()
+
+
+def links_out_alone(root: Path) -> None:
+    no_images(root)
+    for folder in root.glob("*/*"):
+        (folder / "1.png").symlink_to("/dev/null")
+
+
+def no_zip(root: Path) -> None:
+    no_folders(root)
+    for name in "abcd":
+        (root / f"{name}.zip").write_text("no zip")
+
+
+NO_IMAGE: list[tuple[Callable[[Path], None], str]] = [
+    (no_folders, "missing_folder (4): a is missing: there is no folder data/images/a/ and no data/images/a.zip"),
+    (no_class_folders, "missing_folder (4): a is empty: it has no class folders"),
+    (no_images, "empty_class (12): a/000_circle has no images"),
+    (links_out_alone, "unsafe_file (12): a/000_circle/1.png is a link out of the dataset"),
+    (no_zip, "unsafe_file (4): a.zip is no sound zip file"),
+]
+
+
+@pytest.mark.parametrize(("harm", "told"), NO_IMAGE)
+def test_without_any_image_the_checks_say_why(root: Path, harm: Callable[[Path], None], told: str) -> None:
+    harm(root)
+    assert told in fail()
+    assert len(failures()) >= 4
+
+
+@pytest.mark.parametrize("harm", [harm for harm, _ in NO_IMAGE])
+def test_without_any_image_the_stage_ends_in_an_error_even_with_all_checks_off(
+    root: Path, harm: Callable[[Path], None]
+) -> None:
+    set_parameters(**dict.fromkeys(CHECKS, "off"))
+    harm(root)
+    assert fail() == "dataset.train: its folders hold no image that can be used"
 
 
 def test_a_dataset_root_that_does_not_exist_is_a_clear_error(root: Path) -> None:

@@ -66,11 +66,12 @@ def misplaced_file(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
 
 
 def empty_class(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
-    for folder in inspection.all_folders:
-        sizes = Counter(member.class_name for member in folder.members)
-        for name in folder.classes:
-            if not sizes[name]:
-                yield Issue(f"{folder.name}/{name}", "has no images")
+    for folder, counts in zip(inspection.all_folders, _used(inspection, dataset), strict=True):
+        listed = Counter(member.class_name for member in folder.members)
+        for name, count in zip(inspection.classes, counts, strict=True):
+            if name in folder.classes and not count:
+                none = f"has {listed[name]:,} images of which none can be read" if listed[name] else "has no images"
+                yield Issue(f"{folder.name}/{name}", none)
 
 
 def class_set(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
@@ -91,9 +92,10 @@ def class_count(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
 
 def folder_size(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
     expected = dataset.images_per_folder
-    for folder in _filled(inspection):
-        if expected is not None and len(folder.members) != expected:
-            yield Issue(folder.name, f"has {len(folder.members):,} images; dataset.images_per_folder says {expected:,}")
+    for folder, size in zip(inspection.all_folders, _used(inspection, dataset).sum(axis=1), strict=True):
+        if folder.classes and expected is not None and size != expected:
+            images = "images" if size == len(folder.members) else "images that can be read"
+            yield Issue(folder.name, f"has {size:,} {images}; dataset.images_per_folder says {expected:,}")
 
 
 def unreadable_image(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
@@ -113,11 +115,12 @@ def blank_image(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
 
 def class_imbalance(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
     for split, counts in zip(inspection.folders, inspection.class_counts(), strict=True):
-        if not len(counts) or not counts.min():
-            continue  # empty_class and class_set tell of classes without images
-        ratio = counts.max() / counts.min()
+        filled = np.flatnonzero(counts)  # empty_class and class_set tell of classes without images
+        if not len(filled):
+            continue
+        most, least = int(counts.argmax()), int(filled[counts[filled].argmin()])
+        ratio = counts[most] / counts[least]
         if ratio > dataset.thresholds.class_ratio:
-            most, least = int(counts.argmax()), int(counts.argmin())
             yield Issue(
                 split,
                 f"has {ratio:.1f} times as many images of {inspection.classes[most]} ({counts[most]:,}) as of "
@@ -238,6 +241,17 @@ CHECKS: Mapping[str, Check] = {
 def _filled(inspection: Inspection) -> list[ImageFolder]:
     """The folders that are not missing or empty; of the others one issue is enough."""
     return [folder for folder in inspection.all_folders if folder.classes]
+
+
+def _used(inspection: Inspection, dataset: Dataset) -> NDArray[np.int64]:
+    """How many images of each folder and class are used, shape (folders, classes).
+
+    Unreadable ones are left out, so they do not count; but where they are an error, that one error is enough.
+    """
+    used = inspection.readable | (dataset.checks.unreadable_image == "error")
+    counts = np.zeros((len(inspection.all_folders), len(inspection.classes)), np.int64)
+    np.add.at(counts, (inspection.folder_of[used], inspection.labels[used]), 1)
+    return counts
 
 
 def _refused(inspection: Inspection, check: str) -> Iterator[Issue]:

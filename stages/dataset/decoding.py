@@ -231,6 +231,9 @@ def _grey(channels: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
 
 
 def _joined(results: Sequence[Decoded]) -> Decoded:
+    if not results:
+        none, no_channels = np.zeros(0, np.uint64), np.zeros((0, 3), np.float32)
+        return Decoded({}, {}, none, none, no_channels, no_channels)
     starts = np.cumsum([0, *(len(result.digests) for result in results)]).tolist()
     return Decoded(
         errors={start + i: text for start, r in zip(starts, results, strict=False) for i, text in r.errors.items()},
