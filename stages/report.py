@@ -77,7 +77,7 @@ def report() -> None:
         write_text(place("metrics/test_findings.md"), findings.as_markdown("Findings on the test", sentences))
         write_csv(place("plots/test/predictions.csv"), scores.PREDICTION_COLUMNS, predictions)
         write_json_rows(place("plots/test/roc.json"), scores.roc_points(results))
-        write_json_rows(place("plots/test/f1.json"), ({"class": each.name, "f1": each.f1} for each in results.classes))
+        write_json_rows(place("plots/test/f1.json"), scores.f1_bars(results))
         write_json_rows(place("plots/test/reliability.json"), (each._asdict() for each in bins))
         write_bytes(place("plots/test/confusion_matrix.png"), confusion)
         write_bytes(place("plots/test/roc.png"), roc)

@@ -196,6 +196,20 @@ def test_a_class_without_images_is_said_to_have_no_auc() -> None:
     assert "AUC is undefined without images of the class and of others: absent." in said
 
 
+def test_a_class_without_images_is_beside_no_average_and_in_no_balance() -> None:
+    said = on_test(scores_of([[9, 0, 1], [0, 10, 0], [0, 0, 0]], ["a", "b", "absent"])).splitlines()
+    assert said == [
+        "Without images in the split, so without figures, and in no average: absent.",
+        "Most often confused: a and absent, 1 image (1 of a taken for absent, 0 the other way round).",
+        "Below the average F1 of 0.974 by more than 0.03: no class.",
+        "Above the average F1 of 0.974 by more than 0.03: no class.",
+        "Best AUC (area under the ROC curve): b (1.000).",
+        "Worst AUC (area under the ROC curve): a (0.950).",
+        "AUC is undefined without images of the class and of others: absent.",
+        "The split is balanced (10 images of each class that has any), so the macro average is a good metric.",
+    ]
+
+
 def test_names_of_classes_are_no_markup() -> None:
     text = findings.as_markdown("Findings", ["Best: <b>*x*</b> [y]."])
     assert text == "# Findings\n\n- Best: \\<b\\>\\*x\\*\\</b\\> \\[y\\].\n"

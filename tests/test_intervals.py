@@ -28,11 +28,11 @@ def some_split(case: str, count: int = 300, seed: int = 3) -> Split:
 
 
 def figures(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> dict[str, float]:
-    """The averages over the classes as scikit-learn defines them, macro AUC as the mean over pairs of images."""
+    """The averages over the classes with images by scikit-learn, macro AUC as the mean over pairs of images."""
     found: dict[str, float] = {}
     for average in ("macro", "weighted"):
         values = metrics.precision_recall_fscore_support(
-            labels, probabilities.argmax(axis=1), average=average, zero_division=0.0
+            labels, probabilities.argmax(axis=1), labels=np.unique(labels), average=average, zero_division=0.0
         )
         found |= {f"{name}_{average}": values[index] for index, name in enumerate(("precision", "recall", "f1"))}
     areas = []

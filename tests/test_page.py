@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stages.evaluation.page import MISTAKES, Page, as_html, as_markdown, most_confident_mistakes
+from stages.evaluation.scores import evaluate
 from tests.tiny_page import CLASSES, some_page
 
 
@@ -116,6 +117,14 @@ def test_where_an_interval_is_undefined_the_page_says_so(page: Page) -> None:
     html = as_html(without)
     assert html.count(">undefined</td>") == as_markdown(without).count("| undefined |") == len(page.intervals)
     assert "An interval is undefined where the test images show no spread" in html
+
+
+def test_the_figures_of_a_class_without_images_are_undefined() -> None:
+    scores = evaluate(np.array([0, 1], np.int32), np.eye(3, dtype=np.float32)[[0, 2]], ["a", "b", "absent"])
+    page = some_page(scores=scores)
+    row = r'>absent</th>(<td class="number" data-value="-1">undefined</td>){4}<td class="number" data-value="0">0</td>'
+    assert re.search(row, as_html(page))
+    assert "| absent | undefined | undefined | undefined | undefined | 0 |" in as_markdown(page)
 
 
 def test_a_check_that_is_off_is_not_counted_as_passed() -> None:

@@ -91,7 +91,7 @@ def test_with_ties_absent_classes_and_constant_scores_every_score_is_still_sciki
             ("recall", metrics.recall_score),
             ("f1", metrics.f1_score),
         ):
-            expected = function(labels, predicted, average=average, zero_division=0.0)
+            expected = function(labels, predicted, labels=np.unique(labels), average=average, zero_division=0.0)
             assert getattr(result, f"{name}_{average}") == pytest.approx(expected), (name, average)
     areas = [
         # The share of pairs of one image of the class and one of another that are in the right order; a tie is half.
@@ -141,7 +141,26 @@ def test_a_class_without_an_image_has_no_auc_and_counts_in_no_average() -> None:
     assert second.auc is not None
     assert result.auc_macro == pytest.approx((first.auc + second.auc) / 2)
     assert result.recall_macro == pytest.approx(0.75)
+    assert (absent.precision, absent.recall, absent.f1) == (None, None, None)
+    assert scores.by_class(result)["class 2"] == {
+        "precision": None,
+        "recall": None,
+        "f1": None,
+        "auc": None,
+        "support": 0,
+    }
+    assert [row["class"] for row in scores.f1_bars(result)] == ["class 0", "class 1"]
     assert result.confusion.shape == (3, 3)
+
+
+def test_a_class_without_an_image_that_is_predicted_costs_those_that_are_taken_for_it_alone() -> None:
+    labels = np.array([0, 0, 1, 1], np.int32)
+    result = scores.evaluate(labels, np.eye(3, dtype=np.float32)[[0, 2, 1, 1]], names(3))
+    assert result.accuracy == 0.75
+    assert (result.precision_macro, result.recall_macro) == (1.0, 0.75)
+    assert result.f1_macro == pytest.approx((2 / 3 + 1) / 2)
+    assert (result.classes[2].precision, result.classes[2].f1, result.classes[2].support) == (None, None, 0)
+    assert result.confusion[0].tolist() == [1, 0, 1]
 
 
 def test_a_split_of_one_class_has_no_auc_at_all() -> None:

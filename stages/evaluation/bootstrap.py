@@ -24,7 +24,7 @@ CELLS = 2_000_000  # numbers in the largest array at a time, 16 MB
 
 @dataclass(frozen=True)
 class Samples:
-    """Many samples of classified images; ratios are from 0 to 1, and 0 where the denominator is 0, as in ``scores``.
+    """Many samples of classified images; ratios are from 0 to 1, and 0 where the denominator is 0.
 
     Attributes:
         hits: int64, shape (samples, classes), the images of a class that are predicted as it.
@@ -55,8 +55,8 @@ class Samples:
         return _ratio(2 * self.hits, self.actual + self.predicted)
 
     def macro(self, of_classes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The mean, shape (samples,), of a ratio over the classes that occur among a sample's labels or predictions."""
-        return _ratio(of_classes.sum(axis=1), np.count_nonzero(self.actual + self.predicted, axis=1))
+        """The mean, shape (samples,), of a ratio over the classes of which a sample has images; of others it is 0."""
+        return _ratio(of_classes.sum(axis=1), np.count_nonzero(self.actual, axis=1))
 
     def weighted(self, of_classes: NDArray[np.float64]) -> NDArray[np.float64]:
         """The mean, shape (samples,), of a ratio over the classes, weighted by the images of each in the sample."""

@@ -29,6 +29,7 @@ def on_training(training: Training, rules: Validate) -> list[str]:
 def on_test(scores: Scores, rules: Report) -> list[str]:
     """Sentences on the scores of a split: what is confused, which classes stand out, and whether averages mislead."""
     return [
+        *_classes_without_images(scores),
         *_confused_pairs(scores, rules.confused_pairs),
         *_classes_beside_the_average(scores, rules.class_margin),
         *_extreme_areas(scores, rules.auc_classes),
@@ -126,6 +127,13 @@ def _learning_rate_drops(training: Training) -> str:
 # ---- on a test ----
 
 
+def _classes_without_images(scores: Scores) -> list[str]:
+    absent = [each.name for each in scores.classes if not each.support]
+    return (
+        [f"Without images in the split, so without figures, and in no average: {_shortened(absent)}."] if absent else []
+    )
+
+
 def _confused_pairs(scores: Scores, most: int) -> list[str]:
     """The pairs of classes with the most images of either one taken for the other."""
     names, confusion = scores.names, scores.confusion
@@ -144,11 +152,12 @@ def _confused_pairs(scores: Scores, most: int) -> list[str]:
 
 def _classes_beside_the_average(scores: Scores, margin: float) -> list[str]:
     """Classes whose F1 is further than ``margin`` from macro F1, the furthest first."""
-    below = sorted((each for each in scores.classes if each.f1 < scores.f1_macro - margin), key=lambda each: each.f1)
-    above = sorted((each for each in scores.classes if each.f1 > scores.f1_macro + margin), key=lambda each: -each.f1)
+    f1 = [(each.name, each.f1) for each in scores.classes if each.f1 is not None]
+    below = sorted((pair for pair in f1 if pair[1] < scores.f1_macro - margin), key=lambda pair: pair[1])
+    above = sorted((pair for pair in f1 if pair[1] > scores.f1_macro + margin), key=lambda pair: -pair[1])
     average = f"the average F1 of {scores.f1_macro:.3f} by more than {margin:g}"
     return [
-        f"{side} {average}: {_shortened([f'{each.name} ({each.f1:.3f})' for each in classes])}."
+        f"{side} {average}: {_shortened([f'{name} ({value:.3f})' for name, value in classes])}."
         for side, classes in (("Below", below), ("Above", above))
     ]
 
@@ -161,7 +170,8 @@ def _extreme_areas(scores: Scores, most: int) -> list[str]:
     undefined = [each.name for each in scores.classes if each.auc is None]
     sentences = []
     if defined and f"{defined[0][1]:.3f}" == f"{defined[-1][1]:.3f}":
-        sentences.append(f"The AUC (area under the ROC curve) is {defined[0][1]:.3f} for every class.")
+        every = "every class that has one" if undefined else "every class"
+        sentences.append(f"The AUC (area under the ROC curve) is {defined[0][1]:.3f} for {every}.")
     elif defined:
         shown = min(most, len(defined) // 2)
         best, worst = defined[:shown], defined[::-1][:shown]
@@ -176,11 +186,12 @@ def _extreme_areas(scores: Scores, most: int) -> list[str]:
 
 def _balance(scores: Scores, highest_ratio: float) -> str:
     """Whether the plain mean over classes speaks for the images as well."""
-    sizes = [each.support for each in scores.classes]
+    sizes = [each.support for each in scores.classes if each.support]
     fewest, most = min(sizes), max(sizes)
     if most <= highest_ratio * fewest:
         of_each = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
-        return f"The split is balanced ({of_each} images of each class), so the macro average is a good metric."
+        each_class = "each class" if len(sizes) == len(scores.classes) else "each class that has any"
+        return f"The split is balanced ({of_each} images of {each_class}), so the macro average is a good metric."
     return (
         f"The split is not balanced ({fewest:,} to {most:,} images of a class): macro averages count a rare class as "
         "much as a common one, weighted averages follow the common ones; read both."

@@ -3,11 +3,13 @@
 The definitions are scikit-learn's, called as the notebook calls them:
 
 - precision of a class: its images among those predicted as it; recall: those predicted as it among its images; F1:
-  their harmonic mean. A ratio with the denominator 0 counts as 0.
-- macro: the plain mean over the classes that occur among the labels or the predictions; weighted: the mean weighted by
-  the number of images of each class.
-- AUC of a class: the area under its ROC curve, the class against all others. It is undefined (None) for a class
-  without an image, or for the only class that has any; macro AUC is the mean over the classes that have one.
+  their harmonic mean. The precision of a class that is never predicted counts as 0.
+- AUC of a class: the area under its ROC curve, the class against all others. It is undefined (None) for the only class
+  that has images.
+- macro: the plain mean over the classes; weighted: the mean weighted by the number of images of each class.
+
+A class without images shows nothing of the model: its figures are undefined (None), and it counts in no average.
+(scikit-learn would call its precision, recall and F1 0, and count them in the macro averages once it is predicted.)
 """
 
 from __future__ import annotations
@@ -45,17 +47,16 @@ class RocCurve:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """How well one class is told from the others; ratios from 0 to 1.
+    """How well one class is told from the others; ratios from 0 to 1, None where undefined.
 
     Attributes:
         support: number of images of the class in the split.
-        roc: None where undefined.
     """
 
     name: str
-    precision: float
-    recall: float
-    f1: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
     support: int
     roc: RocCurve | None
 
@@ -113,13 +114,15 @@ def evaluate(labels: NDArray[np.int32], probabilities: NDArray[np.float32], clas
     if not np.isfinite(probabilities).all():
         raise UserError("the model's probabilities are not numbers: training diverged; lower train.learning_rate")
     predicted = probabilities.argmax(axis=1)
-    precision, recall, f1, support = precision_recall_fscore_support(
-        labels, predicted, labels=range(len(classes)), zero_division=0.0
+    present = np.unique(labels)
+    of_each, macro, weighted = (
+        precision_recall_fscore_support(labels, predicted, labels=present, average=average, zero_division=0.0)
+        for average in (None, "macro", "weighted")
     )
+    ratios: dict[int, tuple[float | None, float | None, float | None]]
+    ratios = {i: (float(p), float(r), float(f1)) for i, p, r, f1, _ in zip(present.tolist(), *of_each, strict=True)}
     curves = [_roc_curve(labels == index, probabilities[:, index]) for index in range(len(classes))]
     areas = [curve.auc for curve in curves if curve is not None]
-    macro = precision_recall_fscore_support(labels, predicted, average="macro", zero_division=0.0)
-    weighted = precision_recall_fscore_support(labels, predicted, average="weighted", zero_division=0.0)
     return Scores(
         loss=float(cross_entropies(labels, probabilities).mean()),
         accuracy=float(np.mean(labels == predicted)),
@@ -131,7 +134,7 @@ def evaluate(labels: NDArray[np.int32], probabilities: NDArray[np.float32], clas
         f1_weighted=float(weighted[2]),
         auc_macro=float(np.mean(areas)) if areas else None,
         classes=tuple(
-            ClassScores(name, float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]), curves[i])
+            ClassScores(name, *ratios.get(i, (None, None, None)), int(np.sum(labels == i)), curves[i])
             for i, name in enumerate(classes)
         ),
         predictions=predicted,
@@ -181,6 +184,11 @@ def named_predictions(images: Sequence[str], labels: NDArray[np.int32], scores: 
     """The name of each image, of its actual and of its predicted class, in the order of ``images`` and ``labels``."""
     names = scores.names
     return [(image, names[i], names[j]) for image, i, j in zip(images, labels, scores.predictions, strict=True)]
+
+
+def f1_bars(scores: Scores) -> list[dict[str, str | float]]:
+    """F1 of each class that has images as rows ``class``, ``f1``."""
+    return [{"class": each.name, "f1": each.f1} for each in scores.classes if each.f1 is not None]
 
 
 def roc_points(scores: Scores) -> list[dict[str, str | float]]:
