@@ -121,8 +121,8 @@ def _print_differences(first: Run, second: Run) -> None:
     changes = (found.accuracy, found.f1_macro, *(_of_class(each) for each in clear))
     _print_table([header, *map(_row, changes[:2]), *_rows_without_interval(first, second), *map(_row, changes[2:])])
     print(
-        f"Of {len(set(first.actual))} classes, {len(clear)} changed clearly (the interval of the difference of F1 leaves out 0; "
-        "chance alone lets 1 of 20 do so).\n"
+        f"Of {len(set(first.actual))} classes, {len(clear)} changed clearly (the interval of the difference of F1 "
+        "leaves out 0; chance alone lets 1 of 20 do so).\n"
     )
 
     changed = len(found.changed)

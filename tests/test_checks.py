@@ -190,6 +190,59 @@ def test_unreadable_images_are_no_copies_of_each_other(root: Path) -> None:
     assert list(found(root)) == ["unreadable_image"]
 
 
+def striped(seed: int, axis: int) -> NDArray[np.uint8]:
+    """A picture of twice the size with stripes of a pixel along an axis, which halving it takes away."""
+    large = np.kron(picture(seed) // 2 + 60, np.ones((2, 2, 1), np.uint8)).astype(np.int16)
+    stripes = 30 * np.where(np.arange(2 * SIZE) % 2, 1, -1)
+    stripes[[0, -1]] = -20, 20  # the bilinear filter's weights are 1, 3, 3, 1, and at the border 3, 3, 1
+    striped: NDArray[np.uint8] = (large + np.expand_dims(stripes, (1 - axis, 2))).astype(np.uint8)
+    return striped
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_images_that_are_equal_only_once_they_are_resized_are_said_to_be_so(root: Path, zipped: bool) -> None:
+    save(root / "a/x/1.png", striped(99, axis=0))
+    save(root / "a/x/2.png", striped(99, axis=1))
+    save(root / "b/y/1.png", striped(99, axis=1))
+    if zipped:
+        for folder in "ab":
+            shutil.make_archive(str(root / folder), "zip", root / folder)
+            shutil.rmtree(root / folder)
+    issues = found(root)
+    assert set(issues) == {"converted_image", "exact_duplicate", "leakage", "label_conflict"}
+    assert issues["exact_duplicate"] == [
+        Issue("a/x/2.png", "has at 32x32 the pixels of a/x/1.png; at full size they differ")
+    ]
+    # Of two such images the one that is equal in its file is named.
+    assert issues["leakage"] == [Issue("b/y/1.png", "has the pixels of a/x/2.png, which is in another split")]
+    assert issues["label_conflict"] == [Issue("b/y/1.png", "has the pixels of a/x/2.png, which has another label")]
+
+
+def test_a_leak_and_a_conflict_of_images_that_differ_in_their_files_say_so(root: Path) -> None:
+    save(root / "a/x/1.png", striped(99, axis=0))
+    save(root / "c/y/1.png", striped(99, axis=1))
+    issues = found(root)
+    said = "has at 32x32 the pixels of a/x/1.png, which {}; at full size they differ"
+    assert issues["leakage"] == [Issue("c/y/1.png", said.format("is in another split"))]
+    assert issues["label_conflict"] == [Issue("c/y/1.png", said.format("has another label"))]
+
+
+def test_an_image_and_its_enlargement_differ_at_full_size(root: Path) -> None:
+    flat = np.full((SIZE, SIZE, 3), 90, np.uint8)
+    save(root / "a/x/1.png", flat)
+    save(root / "a/x/2.png", np.full((2 * SIZE, SIZE, 3), 90, np.uint8))
+    (issue,) = found(root)["exact_duplicate"]
+    assert issue.problem.endswith("at full size they differ")
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA"])
+def test_the_same_pixels_in_another_mode_or_file_are_the_same_at_full_size(root: Path, mode: str) -> None:
+    image = Image.fromarray(np.repeat(striped(99, axis=0)[:, :, :1], 3, axis=2))
+    image.save(root / "a/x/1.png")
+    image.convert("L").convert(mode).save(root / "a/x/2.png", compress_level=1)
+    assert found(root)["exact_duplicate"] == [Issue("a/x/2.png", "has the pixels of a/x/1.png")]
+
+
 def leaving_out_unreadable_images(**changes: object) -> Dataset:
     checks = DATASET.checks.model_copy(update={"unreadable_image": "warning"})
     return DATASET.model_copy(update={"checks": checks, **changes})

@@ -17,6 +17,7 @@ from stages.dataset.inspection import Inspection
 
 KEPT = 1000  # issues of a check that a warning lists; a dataset of nothing but duplicates would list millions
 SHOWN_CLASSES = 5  # named in one message
+LAST, FIRST = 1, 2  # columns of Inspection.copies
 
 
 class Issue(NamedTuple):
@@ -129,21 +130,17 @@ def class_imbalance(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]
 
 
 def exact_duplicate(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
-    row, last, _ = inspection.copies.T
-    same_split = inspection.split_of[row] == inspection.split_of[last]
-    return _pairs(inspection, inspection.copies[same_split][:, :2], "has the pixels of {}")
+    return _copies(inspection, dataset, LAST, lambda row, last: inspection.split_of[row] == inspection.split_of[last])
 
 
 def leakage(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
-    row, _, first = inspection.copies.T
-    other_split = inspection.split_of[row] != inspection.split_of[first]
-    return _pairs(inspection, inspection.copies[other_split][:, ::2], "has the pixels of {}, which is in another split")
+    split_of, where = inspection.split_of, ", which is in another split"
+    return _copies(inspection, dataset, FIRST, lambda row, first: split_of[row] != split_of[first], where)
 
 
 def label_conflict(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
-    row, _, first = inspection.copies.T
-    other_label = inspection.labels[row] != inspection.labels[first]
-    return _pairs(inspection, inspection.copies[other_label][:, ::2], "has the pixels of {}, which has another label")
+    labels, where = inspection.labels, ", which has another label"
+    return _copies(inspection, dataset, FIRST, lambda row, first: labels[row] != labels[first], where)
 
 
 def near_duplicate(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
@@ -270,6 +267,29 @@ def _pairs(inspection: Inspection, pairs: NDArray[np.int64], problem: str) -> It
     """An issue for the first image of each pair; ``problem`` has a place for the name of the second."""
     for row, other in pairs:
         yield Issue(inspection.names[row], problem.format(inspection.names[other]))
+
+
+def _copies(
+    inspection: Inspection,
+    dataset: Dataset,
+    column: int,
+    related: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]],
+    where: str = "",
+) -> Iterator[Issue]:
+    """An issue for each image with the pixels of another one that is ``related``; images equal in their files first.
+
+    Args:
+        column: of :attr:`Inspection.copies`, the other image: :data:`LAST` or :data:`FIRST`.
+        where: what to say of the other image.
+    """
+    full_size, resized = (
+        copies[related(copies[:, 0], copies[:, column])][:, [0, column]]
+        for copies in (inspection.full_size_copies, inspection.copies)
+    )
+    resized = resized[~np.isin(resized[:, 0], full_size[:, 0])]
+    yield from _pairs(inspection, full_size, f"has the pixels of {{}}{where}")
+    at_size = f"{dataset.image_size}x{dataset.image_size}"
+    yield from _pairs(inspection, resized, f"has at {at_size} the pixels of {{}}{where}; at full size they differ")
 
 
 def _means_by_split(inspection: Inspection) -> list[tuple[str, NDArray[np.float64]]]:

@@ -118,8 +118,10 @@ def decode(tasks: Sequence[Task], processes: int, advance: Callable[[int], None]
     return _joined(results)
 
 
-def decode_image(data: bytes, size: int) -> tuple[Image.Image, str]:
+def decode_image(data: bytes, size: int | None) -> tuple[Image.Image, str]:
     """One image as RGB of ``size`` × ``size``, and what was done to make it so, empty where nothing was.
+
+    Where ``size`` is None, the image keeps its own.
 
     Raises:
         UnreadableError: ``data`` is no single image in one of :data:`FORMATS`, or is damaged or too large.
@@ -144,7 +146,7 @@ def decode_image(data: bytes, size: int) -> tuple[Image.Image, str]:
         raise UnreadableError(f"can't be decoded: {shown(str(error)) or type(error).__name__}") from error
 
 
-def _to_square_rgb(image: Image.Image, size: int) -> tuple[Image.Image, str]:
+def _to_square_rgb(image: Image.Image, size: int | None) -> tuple[Image.Image, str]:
     mode, (width, height), orientation = image.mode, image.size, _orientation(image)
     deep = mode.startswith("I")  # grey of 16 bits
     transparent = image.has_transparency_data and not deep
@@ -158,7 +160,7 @@ def _to_square_rgb(image: Image.Image, size: int) -> tuple[Image.Image, str]:
         image = image.convert("RGBA")
     elif mode in {"P", "1"}:
         image = image.convert("RGB")
-    if (width, height) != (size, size):
+    if size is not None and (width, height) != (size, size):
         done.append(f"resized from {width}x{height}")
         image = image.resize((size, size), Image.Resampling.BILINEAR)
     if orientation in _TURNS:

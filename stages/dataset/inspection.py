@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.common.parameters import Thresholds
-from stages.dataset.decoding import Decoded
-from stages.dataset.image_folders import ImageFolder
+from stages.dataset.decoding import Decoded, decode_image
+from stages.dataset.image_folders import ImageFolder, reader
 from stages.dataset.near_duplicates import find_partners
 
 
@@ -74,15 +76,31 @@ class Inspection:
     @cached_property
     def copies(self) -> NDArray[np.int64]:
         """Shape (k, 3): each image with the pixels of an earlier one, the last such one, and the first; sorted."""
-        rows = np.flatnonzero(self.readable)
-        rows = rows[np.argsort(self.images.digests[rows], kind="stable")]
-        digests = self.images.digests[rows]
-        again = np.flatnonzero(digests[1:] == digests[:-1]) + 1
-        starts = np.ones(len(rows), np.bool_)
-        starts[again] = False
-        first = np.maximum.accumulate(np.where(starts, np.arange(len(rows)), 0))
-        copies = np.stack([rows[again], rows[again - 1], rows[first[again]]], axis=1)
-        return copies[np.argsort(copies[:, 0])]
+        return _copies(np.flatnonzero(self.readable), self.images.digests)
+
+    @cached_property
+    def full_size_copies(self) -> NDArray[np.int64]:
+        """Those of :attr:`copies` whose pixels are equal in their files too, before resizing; the same columns.
+
+        Only images in doubt are decoded again, and of files with the same bytes one.
+        """
+        row, _, first = self.copies.T
+        converted = np.zeros(len(self.readable), np.bool_)
+        converted[list(self.images.conversions)] = True
+        groups = np.unique(first[converted[row] | converted[first]])
+        doubtful = np.union1d(groups, row[np.isin(first, groups)])
+        digests = self.images.digests.copy()
+        seen: dict[bytes, int] = {}
+        for index in np.unique(self.folder_of[doubtful]):
+            folder, start = self.all_folders[index], np.searchsorted(self.folder_of, index)
+            assert folder.path is not None
+            with reader(folder.path) as read:
+                for place in doubtful[self.folder_of[doubtful] == index]:
+                    data = read(folder.members[place - start])
+                    key = blake2b(data).digest()
+                    seen[key] = seen[key] if key in seen else _full_size_digest(data)
+                    digests[place] = seen[key]
+        return _copies(np.flatnonzero(self.readable), digests)
 
     @cached_property
     def near_partners(self) -> NDArray[np.int64]:
@@ -108,3 +126,23 @@ class Inspection:
         counts = np.zeros((len(self.folders), len(self.classes)), np.int64)
         np.add.at(counts, (self.split_of[self.readable], self.labels[self.readable]), 1)
         return counts
+
+
+def _copies(rows: NDArray[np.int64], digests: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Each of ``rows`` whose digest an earlier one has, the last such one, and the first; sorted, shape (k, 3)."""
+    rows = rows[np.argsort(digests[rows], kind="stable")]
+    again = np.flatnonzero(digests[rows[1:]] == digests[rows[:-1]]) + 1
+    starts = np.ones(len(rows), np.bool_)
+    starts[again] = False
+    first = np.maximum.accumulate(np.where(starts, np.arange(len(rows)), 0))
+    copies = np.stack([rows[again], rows[again - 1], rows[first[again]]], axis=1)
+    return copies[np.argsort(copies[:, 0])]
+
+
+def _full_size_digest(data: bytes) -> int:
+    """A hash of the pixels and the size of an image that could be decoded before, as RGB and upright."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow, as when it was decoded first
+        image, _ = decode_image(data, None)
+    digest = blake2b(np.asarray(image).data, digest_size=8, salt=f"{image.width}x{image.height}".encode()[:16])
+    return int.from_bytes(digest.digest(), "little")
