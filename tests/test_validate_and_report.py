@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -157,6 +158,26 @@ def test_a_single_test_image_has_intervals_where_they_are_defined_and_null_elsew
     assert "| AUC, macro | undefined | undefined |" in Path("metrics/report.md").read_text()
 
 
+@pytest.mark.parametrize("stage", [validate, report])
+def test_a_stage_that_fails_as_it_writes_leaves_the_outputs_of_the_run_before(
+    stage: Callable[[], None], project: Path
+) -> None:
+    stage()
+    first = outputs(project)
+    write_array("models/validation_probabilities.npy", np.full((30, 3), 1 / 3, np.float32))
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("class_margin: 0.03", "class_margin: 0.2"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))  # for tables, not for pictures
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            stage()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert outputs(project) == first
+    stage()
+    assert outputs(project) != first
+
+
 @pytest.mark.parametrize(("stage", "name", "count"), [(validate, "validation", 30), (report, "test", 45)])
 def test_predictions_are_a_row_an_image_with_its_name_and_those_of_the_classes(
     stage: Callable[[], None], name: str, count: int, project: Path
@@ -208,6 +229,23 @@ def test_headline_and_findings_are_printed_and_the_findings_kept(
     assert lines[0].startswith("validate: accuracy ")
     assert "validate: Training stopped after epoch 2, its limit." in lines
     assert "- Training stopped after epoch 2, its limit.\n" in Path("metrics/validation_findings.md").read_text()
+
+
+def test_a_class_without_test_images_has_no_figures_in_any_output(project: Path) -> None:
+    shutil.rmtree("data/verified/test")
+    write_split(project / "data/verified/test", 45)
+    labels = np.arange(45, dtype=np.int32) % 2
+    splits.complete(Path("data/verified/test"), labels, CLASSES, [45], [f"test/{index}.png" for index in range(45)])
+    report()
+    written = json.loads(Path("metrics/test_classes.json").read_text())
+    assert written[CLASSES[2]] == {"precision": None, "recall": None, "f1": None, "auc": None, "support": 0}
+    for name in ("f1", "roc"):
+        rows = json.loads(Path(f"plots/test/{name}.json").read_text())
+        assert {row["class"] for row in rows} == set(CLASSES[:2])
+    of_two = [written[name]["f1"] for name in CLASSES[:2]]
+    assert json.loads(Path("metrics/test.json").read_text())["f1_macro"] == pytest.approx(np.mean(of_two), abs=1e-6)
+    said = Path("metrics/test_findings.md").read_text()
+    assert "Without images in the split, so without figures, and in no average: red &" in said.replace("\\", "")
 
 
 def test_two_classes_are_enough(project: Path) -> None:
