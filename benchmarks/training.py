@@ -14,10 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from benchmarks.measuring import ratio, spread
 from stages.common import parameters
+from stages.common.drawing import Figure
 from stages.common.parameters import Model
 
 ROOT = Path(__file__).parent.parent

@@ -38,7 +38,7 @@ def imported(file: Path) -> set[Path]:
 
 
 def with_all_imports(file: Path) -> set[Path]:
-    found, waiting = set(), {file}
+    found, waiting = set(), {file, Path("stages/__init__.py")}  # Python runs the package's own file first
     while waiting:
         module = waiting.pop()
         found.add(module)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import os
 import sys
 import time
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
+
+from stages.common import interrupts
 
 SECONDS_BETWEEN_LOG_LINES = 15.0
 
@@ -22,21 +25,22 @@ class UserError(Exception):
 def run_stage(name: str, stage: Callable[[], None]) -> None:
     """Run ``stage`` as the main program of a process.
 
-    A :class:`UserError`, a failure of the file system (full disk, read-only folder) or Ctrl-C ends the process
-    with one short message on standard error and a non-zero code; any other exception is a bug and keeps its
+    A :class:`UserError`, a failure of the file system (full disk, read-only folder), Ctrl-C or SIGTERM ends the
+    process with one short message on standard error and a non-zero code; any other exception is a bug and keeps its
     traceback.
     """
     # The modules that the stage imports stay until the process ends. To search them for garbage, and once more at the
     # end, takes 0.3 s.
     gc.freeze()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal or a log of a few characters only, as some locales have, is no reason to fail over a class's name.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        stage()
+        with interrupts.raised(name):
+            stage()
     except UserError as error:
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print(f"\n{name}: interrupted; nothing was left half-written", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         # Who reads the output, such as `head`, has seen enough. Python would complain once more as it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from matplotlib.font_manager import FontProperties, findfont, get_font
+from stages.common.drawing import FontProperties, findfont, get_font
 
 LONGEST = 32  # characters; a longer name takes the room of what it names
 

@@ -13,7 +13,6 @@ Each image becomes RGB of one size, so that whatever reads a split can rely on i
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from io import BytesIO
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from stages.common import interrupts
 from stages.common.console import UserError
 from stages.common.names import shown
 from stages.dataset import near_duplicates, splits
@@ -260,17 +260,25 @@ def _mapping(processes: int) -> Iterator[_Mapping]:
         return
     # "spawn" on every system: it is the one method that is safe beside other threads, and the same everywhere.
     pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_set_up_process)
+
+    def mapped(function: Callable[[Task], Decoded], tasks: Iterable[Task]) -> Iterator[Decoded]:
+        with interrupts.left_to_this_process():
+            return pool.map(function, tasks)  # starts the processes
+
     try:
-        yield pool.map
+        yield mapped
     except BrokenProcessPool:
         raise UserError("a process that decodes images was killed, most likely for want of memory") from None
+    except KeyboardInterrupt:
+        for process in active_children():  # which would else be waited for, and who waits presses Ctrl-C again
+            process.kill()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _set_up_process() -> None:
-    """Leave Ctrl-C to the parent, and end when it ends: a killed parent must not leave writers behind."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """End when the parent ends: a killed parent must not leave writers behind."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

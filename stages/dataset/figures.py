@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from stages.common.drawing import Figure, FuncFormatter, MaxNLocator
 from stages.common.labels import label
 
 WIDTH = 11.0  # inches

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from itertools import cycle, islice
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from stages.common.drawing import (
+    Axes,
+    ConstrainedLayoutEngine,
+    Figure,
+    FigureCanvasAgg,
+    MaxNLocator,
+    PercentFormatter,
+)
 from stages.common.labels import label
 from stages.evaluation.calibration import BINS, Bin
 from stages.evaluation.history import Training

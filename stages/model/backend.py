@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
+# A user's keras.json could set another order of the axes or another precision. Where no folder can be, Keras finds no
+# such file, and leaves none.
+os.environ["KERAS_HOME"] = f"{os.devnull}/none"
 
 
 @contextmanager
@@ -30,7 +33,7 @@ def _without_start_up_notes() -> Iterator[None]:
         os.dup2(notes.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             notes.seek(0)
             os.write(standard_error, notes.read())
             raise
