@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,11 +78,23 @@ def validation_split(tmp_path_factory: pytest.TempPathFactory) -> Split:
     return make_split(tmp_path_factory.mktemp("splits") / "validation", (45,), seed=2)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None, None, None]:
+    """Say below all else what a green run has left out, a line for each reason."""
+    yield
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        terminalreporter.section("NOT TESTED", yellow=True, bold=True)
+    for reason, tests in reasons.items():
+        terminalreporter.line(f"{tests} {'test' if tests == 1 else 'tests'} skipped: {reason}")
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
     if chromium is None:
-        word = "no chromium on the PATH, so no page is tested; on Debian: apt-get install chromium"
+        word = "no page was opened in a browser, for want of chromium; on Debian and Ubuntu: apt-get install chromium"
         if "CHROMIUM_REQUIRED" in os.environ:
             pytest.fail(word)
         pytest.skip(word)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +81,25 @@ def test_the_citation_is_of_this_version_and_names_cifar_10() -> None:
     assert ("Krizhevsky", 2009) in [
         (each["authors"][0]["family-names"], each["year"]) for each in citation["references"]
     ]
+
+
+def test_a_run_without_chromium_says_last_what_it_left_out_and_the_command_that_brings_it(tmp_path: Path) -> None:
+    (tmp_path / "test_pages.py").write_text(
+        "def test_one(browser): ...\ndef test_two(browser): ...\ndef test_three(): ...\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "CHROMIUM_REQUIRED"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-ra", "-p", "tests.conftest", tmp_path],
+        cwd=tmp_path,
+        env=environment | {"PATH": "", "PYTHONPATH": str(ROOT)},
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    title, reason, counts = done.stdout.splitlines()[-3:]
+    assert "NOT TESTED" in title
+    assert reason == (
+        "2 tests skipped: no page was opened in a browser, for want of chromium; on Debian and Ubuntu: apt-get install "
+        "chromium"
+    )
+    assert "1 passed, 2 skipped" in counts
