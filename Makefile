@@ -10,6 +10,7 @@ help: ## List the targets
 
 .PHONY: repro
 repro: .venv/installed ## Run the whole pipeline: fetch, verify, train, validate, report
+	@python -m tools.ready
 	dvc repro
 
 .PHONY: plots

@@ -15,12 +15,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import dvc.api  # type: ignore[import-untyped]
+import dvc.scm  # type: ignore[import-untyped]
 import numpy as np
 import yaml
 from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+from scmrepo.exceptions import SCMError
 
 from stages.common.console import UserError, run_stage
 from stages.common.dotted import flat
+from stages.common.repository import shortcoming
 from stages.evaluation import differences
 from stages.evaluation.differences import Change, Differences
 from stages.evaluation.scores import PREDICTION_COLUMNS
@@ -87,11 +90,10 @@ def load(name: str) -> Run:
 def _read(path: str, name: str) -> str:
     try:
         text: str = dvc.api.read(path, rev=None if name == "workspace" else name, encoding="utf-8")
-    except (DvcException, FileNotFoundError) as error:
-        raise UserError(
-            f"cannot read {path} of {name}: {error}; give `workspace`, a Git revision or an experiment, with the files "
-            "of a `dvc repro` in it"
-        ) from None
+    except (DvcException, SCMError, FileNotFoundError) as error:
+        of_git = shortcoming() if isinstance(error, (dvc.scm.SCMError, SCMError)) else None
+        advice = of_git or ("give `workspace`, a Git revision or an experiment, with the files of a `dvc repro` in it")
+        raise UserError(f"cannot read {path} of {name}: {error}; {advice}") from None
     return text
 
 

@@ -151,3 +151,32 @@ def test_the_command_ends_with_1_and_one_line_after_an_error(request: pytest.Fix
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr.startswith("compare: cannot read plots/test/predictions.csv of nope: unknown Git revision")
     assert failed.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("prepare", "advice"),
+    [
+        (
+            "",
+            "this folder is no Git repository, as an unpacked archive is none; clone the project, or run `git init && ",
+        ),
+        ("git init --quiet", "the repository has no commit; run `git add --all && git commit --message start`"),
+        (
+            "git clone --quiet --depth 1 file://{repository} clone && mv clone/.git .",
+            "this clone is shallow and holds the last commits alone; run `git fetch --unshallow`",
+        ),
+    ],
+    ids=["no repository", "no commit", "shallow"],
+)
+def test_what_git_lacks_is_said_with_the_command_that_brings_it(
+    prepare: str, advice: str, repository: Path, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").touch()
+    subprocess.run(prepare.format(repository=repository), cwd=tmp_path, shell=True, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(request.config.rootpath)}
+    command = [sys.executable, "-m", "stages.compare", "HEAD~1", "workspace"]
+    failed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert failed.stderr.startswith("compare: cannot read plots/test/predictions.csv of HEAD~1: ")
+    assert f"; {advice}" in failed.stderr
+    assert failed.stderr.count("\n") == 1

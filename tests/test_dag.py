@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from stages.common.parameters import OUTPUTS
+
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text())
 STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
 FAILURES = "data/failures.csv"  # what verify leaves in place of its outs when it fails
@@ -80,6 +82,14 @@ def test_the_data_deps_and_outs_are_the_paths_that_a_stage_names(name: str) -> N
     declared = {path for path in all_paths if path.startswith(OF_THE_PIPELINE)}
     assert {path for path in declared if not any(overlap(path, one) for one in named)} == set()
     assert {one for one in named if not any(overlap(one, path) for path in declared)} == set()
+
+
+def test_the_folders_that_may_not_hold_a_users_images_are_those_of_the_outs() -> None:
+    outs = set().union(*(paths(outs_of(stage)) for stage in STAGES.values())) - {"data/cifar10"}
+    for out in outs:
+        assert any(overlap(out, folder) and len(folder) <= len(out) for folder in OUTPUTS), out
+    for folder in OUTPUTS:
+        assert any(overlap(out, folder) for out in outs), folder
 
 
 def test_every_plot_is_an_output_of_a_stage() -> None:

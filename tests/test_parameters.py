@@ -218,3 +218,30 @@ def test_any_value_of_any_key_is_accepted_or_a_user_error(
     except UserError as error:
         told = str(error)
     assert all(line.startswith((f"{path}: ", f"{path}, line ")) for line in told.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("root", "relation"),
+    [
+        ("data", "holds data/verified"),
+        ("./data/", "holds data/verified"),
+        (".", "holds data/verified"),
+        ("..", "holds data/verified"),
+        ("data/mine/..", "holds data/verified"),
+        ("data/verified", "holds data/verified"),
+        ("data/verified/train", "lies in data/verified"),
+        ("models", "holds models"),
+        ("plots/dataset", "lies in plots"),
+    ],
+)
+def test_images_in_a_folder_that_the_pipeline_writes_are_refused(root: str, relation: str, tmp_path: Path) -> None:
+    told = message(tmp_path / "params.yaml", DEFAULTS.replace("root: data/cifar10", f"root: {root}"))
+    expected = f"it {relation}, which the pipeline writes; use another folder, such as data/mine"
+    assert told == f"params.yaml: dataset.root: {root!r} is not allowed; {expected}"
+
+
+@pytest.mark.parametrize("root", ["data/mine", "data/verified images", "/images", "../images", "metrics-data"])
+def test_images_in_any_other_folder_are_accepted(root: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(DEFAULTS.replace("root: data/cifar10", f"root: {root}"))
+    assert parameters.load(path).dataset.root == root

@@ -6,6 +6,7 @@ duplicate or mistyped key is an error that names ``section.key``, the value and 
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Hashable
@@ -30,6 +31,7 @@ from stages.common.console import UserError
 from stages.common.names import refusal, shown
 
 PATH = Path("params.yaml")
+OUTPUTS = ("data/verified", "metrics", "models", "plots")  # folders that the pipeline writes
 MAX_DIGITS = 100
 MAX_BYTES = 100_000  # fifty times the default file; a larger one is no parameter file
 
@@ -48,6 +50,17 @@ def _folder_name(name: str) -> str:
     if problem := refusal(name) or ("it is hidden" if name.startswith(".") else None):
         raise ValueError(problem)
     return unicodedata.normalize("NFC", name)  # of a name's several forms, so that it can't be given twice
+
+
+def _root(root: str) -> str:
+    # By the names alone, as DVC does, which would say "both a dependency and an output".
+    images = Path(os.path.normpath(Path.cwd() / root))
+    for name in OUTPUTS:
+        output = Path.cwd() / name
+        if output.is_relative_to(images) or images.is_relative_to(output):
+            relation = "holds" if output.is_relative_to(images) else "lies in"
+            raise ValueError(f"it {relation} {name}, which the pipeline writes; use another folder, such as data/mine")
+    return root
 
 
 FolderNames = Annotated[tuple[Annotated[str, AfterValidator(_folder_name)], ...], Field(min_length=1)]
@@ -94,7 +107,7 @@ class Thresholds(Section):
 class Dataset(Section):
     """Which folders make up each split, and what must hold of them."""
 
-    root: Annotated[str, Field(min_length=1)]
+    root: Annotated[str, Field(min_length=1), AfterValidator(_root)]
     train: FolderNames
     validation: FolderNames
     test: FolderNames

@@ -1,0 +1,32 @@
+"""What this project's Git repository lacks of what DVC needs of it, in words and with the command that helps."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+NO_REPOSITORY = (
+    "this folder is no Git repository, as an unpacked archive is none; clone the project, or run "
+    "`git init && git add --all && git commit --message start`"
+)
+
+
+def shortcoming() -> str | None:
+    """That there is no repository, no commit, or not the whole history; None where all are there, or ``git`` is not."""
+    try:
+        found = _git("rev-parse", "--is-shallow-repository")
+        if "not a git repository" in found.stderr:
+            return NO_REPOSITORY
+        if _git("rev-parse", "--verify", "HEAD").returncode:
+            return "the repository has no commit; run `git add --all && git commit --message start`"
+    except FileNotFoundError:
+        return None
+    if found.stdout.strip() == "true":
+        return "this clone is shallow and holds the last commits alone; run `git fetch --unshallow`"
+    return None
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # In English, whatever the user's language, since its messages are read here.
+    environment = os.environ | {"LC_ALL": "C"}
+    return subprocess.run(["git", *arguments], env=environment, text=True, capture_output=True, check=False)
