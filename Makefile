@@ -1,6 +1,9 @@
 # Targets for people; each makes what it needs first. PYTHON names the interpreter that .venv is made from.
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# What is set for other work: other packages, another place to install them, other tests to run.
+unexport PYTHONPATH PYTHONHOME PIP_CONSTRAINT PIP_PREFIX PIP_REQUIREMENT PIP_ROOT PIP_TARGET MYPYPATH PYTEST_ADDOPTS PYTEST_PLUGINS
+export PIP_USER := 0
 
 .DEFAULT_GOAL := help
 

@@ -118,7 +118,7 @@ def best_classes(probabilities: NDArray[np.float32], classes: Sequence[str]) -> 
 
 def _class_names() -> list[str]:
     try:
-        return list(json.loads(CLASSES.read_text()))
+        return list(json.loads(CLASSES.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError(f"{CLASSES}, which names the model's classes, not found; run `dvc repro report`") from None
     except ValueError as error:

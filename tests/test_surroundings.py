@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from stages.common import surroundings
 from stages.common.files import png
@@ -130,3 +131,20 @@ def test_variables_that_say_where_a_library_runs_are_kept(monkeypatch: pytest.Mo
     surroundings.drop_settings()
     assert {"TF_GPU_ALLOCATOR", "CUDA_VISIBLE_DEVICES"} <= set(os.environ)
     assert not {"TF_CUDNN_USE_AUTOTUNE", "TQDM_ASCII", "SCIPY_ARRAY_API"} & set(os.environ)
+
+
+def test_pythons_variables_and_the_locale_do_not_reach_a_stage(tmp_path: Path) -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    options = ["-E", "-X", "utf8"]
+    assert [stage["cmd"].split()[1:-2] for stage in stages.values()] == [options] * len(stages)
+    (tmp_path / "numpy.py").write_text("raise ImportError('a NumPy for other work')")
+    program = "import sys, numpy; print(sys.flags.utf8_mode, sys.stdout.encoding, sys.flags.optimize)"
+    variables = {"PYTHONPATH": str(tmp_path), "PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1", "PYTHONOPTIMIZE": "2"}
+    done = subprocess.run(
+        [sys.executable, *options, "-c", program],
+        env=os.environ | variables,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == "1 utf-8 0\n"

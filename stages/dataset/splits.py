@@ -133,7 +133,7 @@ def load(folder: str | Path) -> Split:
     try:
         images = np.load(folder / "images.npy", mmap_mode="r")
         labels = np.load(folder / "labels.npy")
-        index = json.loads((folder / "index.json").read_text())
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError) as error:
         raise UserError(f"{folder} holds no verified split ({error}); run `dvc repro verify`") from error
     return Split(

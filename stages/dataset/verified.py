@@ -42,7 +42,7 @@ def load_metrics(path: Path) -> dict[str, Any]:
         UserError: the file is missing or is not what ``verify`` writes.
     """
     try:
-        values: dict[str, Any] = json.loads(path.read_text())
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return values
     except (FileNotFoundError, ValueError) as error:
         raise UserError(f"{path} holds no metrics of a dataset ({error}); run `dvc repro verify`") from error
@@ -55,7 +55,7 @@ def sample_pairs(warnings: Path, splits: Sequence[Split], most: int) -> list[Pai
         UserError: the list is missing, or names an image that is in none of the splits.
     """
     try:
-        with open(warnings, newline="") as file:
+        with open(warnings, newline="", encoding="utf-8") as file:
             listed = [row for row in csv.DictReader(file) if row["check"] in WORDS]
         count = min(most, len(listed))
         chosen = [listed[index * len(listed) // count] for index in range(count)]

@@ -57,12 +57,12 @@ def load(table: Path, summary: Path) -> Training:
         UserError: a file is missing or is not what ``train`` writes.
     """
     try:
-        with open(table, newline="") as file:
+        with open(table, newline="", encoding="utf-8") as file:
             epochs = tuple(
                 Epoch(int(row.pop("epoch")), **{name: float(value) for name, value in row.items()})
                 for row in csv.DictReader(file)
             )
-        values = json.loads(summary.read_text())
+        values = json.loads(summary.read_text(encoding="utf-8"))
         if not epochs:
             raise ValueError(f"{table} has no epoch")
         return Training(
