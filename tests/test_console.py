@@ -67,6 +67,11 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
     assert process.returncode == 1
 
 
+def test_a_terminal_of_few_characters_is_no_reason_to_fail() -> None:
+    done = run(stage_that("print('Käse 猫')"), env=os.environ | {"PYTHONIOENCODING": "latin-1"}, encoding="latin-1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Käse \\u732b\n", "")
+
+
 def test_ctrl_c_is_one_line() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", stage_that("print('on', flush=True); __import__('time').sleep(60)")],
