@@ -51,12 +51,8 @@ def test_the_defaults_are_the_notebooks_recipe() -> None:
         ("seed: 1", "seed: -1", "seed: -1 is not allowed; should be greater than or equal to 0"),
         ("seed: 1", "seed: 1\nsede: 1", "sede: unknown key; remove it or correct its name"),
         ("  pool_size: 2\n", "", "model.pool_size: missing; every key must be given"),
-        (
-            "filters: [16, 32, 64]",
-            "filters: [16, 0, 64]",
-            "model.filters[1]: 0 is not allowed; should be greater than or equal to 1",
-        ),
-        ("dense: [128]", "dense: 128", "model.dense: 128 is not allowed; should be a list"),
+        ("  - 32\n", "  - 0\n", "model.filters[1]: 0 is not allowed; should be greater than or equal to 1"),
+        ("  - 128\n", "    128\n", "model.dense: 128 is not allowed; should be a list"),
         ("padding: same", "padding: full", "model.padding: 'full' is not allowed; should be 'same' or 'valid'"),
         ("momentum: 0.9", "momentum: .nan", "train.momentum: nan is not allowed; should be a finite number"),
         ("rate: 0.01", "rate: .inf", "train.learning_rate: inf is not allowed; should be a finite number"),
@@ -164,7 +160,7 @@ def test_a_tag_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_two_splits_is_an_error(tmp_path: Path) -> None:
-    told = message(tmp_path / "params.yaml", DEFAULTS.replace("test: [test]", "test: [train1]"))
+    told = message(tmp_path / "params.yaml", DEFAULTS.replace("  - test\n", "  - train1\n"))
     assert told.endswith("folder 'train1' is named twice; an image belongs to one split, once")
 
 
