@@ -16,6 +16,8 @@ that was found, warnings too, and none of the outputs is there. The user's files
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -45,6 +47,7 @@ BYTES_A_PROCESS = 2**20  # of image files; fewer are decoded in the time that an
 
 def verify() -> None:
     dataset = parameters.load().dataset
+    _keep_images_out_of_git(dataset.root)
     folders = _list_folders(dataset)
     with all_or_none() as place:
         parts = {split: place(VERIFIED / split) for split in folders}
@@ -57,6 +60,21 @@ def verify() -> None:
         _write_metrics(inspection, outcomes, place(METRICS), place(WARNINGS))
     FAILURES.unlink(missing_ok=True)
     _print_warnings(outcomes)
+
+
+def _keep_images_out_of_git(root: str) -> None:
+    """``dvc exp run`` commits whatever a stage depends on and neither DVC nor ``.gitignore`` knows, images too.
+
+    Raises:
+        UserError: this is such an experiment; outside of one a warning is enough.
+    """
+    listing = ["git", "ls-files", "--others", "--exclude-standard", "--exclude=*.dvc", "--exclude=.gitignore"]
+    command = [*listing, "--directory", "--no-empty-directory", "--", root]
+    if shutil.which("git") and subprocess.run(command, capture_output=True, check=False).stdout:
+        problem = f"dataset.root: an experiment commits the images of {root} into Git; run `dvc add {root}` and commit"
+        if "DVC_EXP_NAME" in os.environ:
+            raise UserError(problem)
+        print(f"verify: warning, {problem}")
 
 
 def _list_folders(dataset: Dataset) -> dict[str, tuple[ImageFolder, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -339,6 +340,62 @@ def test_a_dataset_root_that_does_not_exist_is_a_clear_error(root: Path) -> None
     verify()
     root.rename(root.with_name("elsewhere"))
     assert fail().startswith("dataset.root: data/images is no folder")
+
+
+def test_an_experiment_that_would_commit_images_into_git_is_refused(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problem = (
+        "dataset.root: an experiment commits the images of data/images into Git; run `dvc add data/images` and commit"
+    )
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    verify()
+    assert f"verify: warning, {problem}\n" in capsys.readouterr().out
+    monkeypatch.setenv("DVC_EXP_NAME", "amber-fox")  # as DVC does
+    with pytest.raises(UserError, match=f"^{re.escape(problem)}$"):
+        verify()
+    assert Path("metrics/dataset.json").exists()
+
+
+def ignored() -> None:
+    shutil.copy(PROJECT / ".gitignore", ".")
+
+
+def added_to_dvc() -> None:
+    Path("data/.gitignore").write_text("/images\n")
+    Path("data/images.dvc").touch()
+
+
+def added_to_dvc_part_by_part() -> None:
+    Path("data/images/.gitignore").write_text("/a\n/b\n/c\n/d.zip\n")
+    for name in ("a", "b", "c", "d.zip"):
+        Path(f"data/images/{name}.dvc").touch()
+
+
+def committed() -> None:
+    subprocess.run(["git", "add", "data/images"], check=True)
+
+
+def outside_of_the_repository() -> None:
+    Path("project").mkdir()
+    os.chdir("project")
+    shutil.copy("../params.yaml", ".")
+    parameters = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(parameters.replace("root: data/images", "root: ../data/images"))
+    subprocess.run(["git", "init", "--quiet"], check=True)
+
+
+@pytest.mark.parametrize(
+    "where", [ignored, added_to_dvc, added_to_dvc_part_by_part, committed, outside_of_the_repository]
+)
+def test_images_that_git_would_not_take_are_verified_in_an_experiment(
+    root: Path, monkeypatch: pytest.MonkeyPatch, where: Callable[[], None]
+) -> None:
+    if where is not outside_of_the_repository:
+        subprocess.run(["git", "init", "--quiet"], check=True)
+    monkeypatch.setenv("DVC_EXP_NAME", "amber-fox")
+    where()
+    verify()
 
 
 def test_names_with_spaces_unicode_and_html_work(root: Path) -> None:
