@@ -16,7 +16,7 @@ from stages.common import parameters
 from stages.common.console import progress, run_stage
 from stages.common.files import all_or_none, write_array, write_csv, write_json
 from stages.dataset import splits
-from stages.model import cores, network
+from stages.model import network
 from stages.model.backend import keras
 from stages.model.fitting import fit
 from stages.model.prediction import predict_probabilities
@@ -33,14 +33,13 @@ def train() -> None:
     training = splits.load("data/verified/train")
     validation = splits.load("data/verified/validation")
 
-    parts = cores.share(settings.model)
     keras.utils.set_random_seed(settings.seed)
     model = network.build(settings.model, training.images.shape[1], len(training.classes))
     print(f"train: {model.count_params():,} parameters, {len(training.images):,} images", flush=True)
-    inputs = fingerprint(settings.seed, [settings.model, settings.train], [training, validation], parts)
+    inputs = fingerprint(settings.seed, [settings.model, settings.train], [training, validation])
     resume_point = ResumePoint(RESUME_POINT, inputs)
     with progress("train", settings.train.epochs * len(training.images), "images") as shown:
-        result = fit(model, training, validation, settings.train, settings.seed, shown, resume_point, parts)
+        result = fit(model, training, validation, settings.train, settings.seed, shown, resume_point)
 
     with all_or_none() as place:
         model_file = place("models/model.keras")

@@ -87,9 +87,9 @@ def test_a_damaged_point_is_thrown_away_and_said_so(
     assert resumed == whole
 
 
-def test_the_fingerprint_tells_parameters_data_and_parts_apart(training_split: Split, validation_split: Split) -> None:
-    def of(seed: int = 1, train: Split = training_split, parts: int = 1, **changes: Any) -> str:
-        return fingerprint(seed, [recipe(**changes)], [train, validation_split], parts)
+def test_the_fingerprint_tells_parameters_and_data_apart(training_split: Split, validation_split: Split) -> None:
+    def of(seed: int = 1, train: Split = training_split, **changes: Any) -> str:
+        return fingerprint(seed, [recipe(**changes)], [train, validation_split])
 
     image_changed = np.array(training_split.images)
     image_changed[0, 0, 0, 0] ^= 1
@@ -97,4 +97,4 @@ def test_the_fingerprint_tells_parameters_data_and_parts_apart(training_split: S
         image_changed, *(getattr(training_split, name) for name in ("labels", "classes", "folder_sizes", "names"))
     )
     assert of() == of()
-    assert len({of(), of(seed=2), of(momentum=0.8), of(train=other), of(parts=2)}) == 5
+    assert len({of(), of(seed=2), of(momentum=0.8), of(train=other), of(parts=3)}) == 5

@@ -161,6 +161,7 @@ class Train(Section):
 
     epochs: Annotated[int, Field(ge=1, le=100_000)]
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
+    parts: Annotated[int, Field(ge=1, le=64)]
     shuffle: Literal["windowed", "full"]
     optimizer: Literal["sgd", "rmsprop", "adam"]
     learning_rate: Annotated[float, Field(gt=0, le=1000)]

@@ -31,13 +31,10 @@ PREFIXES = (
     "TQDM_",
     "XLA_",
 )
-# These say where a library runs, what it may use there and how much it tells, and none of them changes a result; or the
-# stages set them themselves.
+# These say where a library runs, what it may use there and how much it tells, and none of them changes a result.
 KEPT_PREFIXES = (
     "MPLCONFIGDIR",  # where the list of fonts is kept
-    "ONEDNN_MAX_CPU_ISA",
     "TF_CPP_",
-    "TF_ENABLE_ONEDNN_OPTS",
     "TF_FORCE_GPU_ALLOW_GROWTH",
     "TF_GPU_ALLOCATOR",
 )

@@ -9,6 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import joblib
+
+from stages.common import arithmetic
+
 os.environ["KERAS_BACKEND"] = "tensorflow"
 # A user's keras.json could set another order of the axes or another precision. Where no folder can be, Keras finds no
 # such file, and leaves none.
@@ -81,7 +85,6 @@ with (
     import keras
     import tensorflow as tf
 
-# The same seed then gives the same weights, on one machine with one version. It costs no time that could be measured.
-tf.config.experimental.enable_op_determinism()
+arithmetic.set_up_tensorflow(tf, joblib.cpu_count())  # the cores that a container or a scheduler leaves to the process
 
 __all__ = ["keras", "tf"]

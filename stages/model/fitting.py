@@ -31,7 +31,6 @@ def fit(
     seed: int,
     progress: Progress,
     resume_point: ResumePoint | None = None,
-    parts: int = 1,
 ) -> TrainingState:
     """Train ``model`` in place by ``recipe``; it ends with the weights of its best epoch.
 
@@ -40,11 +39,10 @@ def fit(
     Args:
         progress: advanced by the images trained on; given a line at the end of each epoch.
         resume_point: where the state is kept after each epoch, and taken up from; None keeps it nowhere.
-        parts: of a batch, 1 or more, whose gradients are computed side by side (see ``stages/model/cores.py``).
     """
     optimizer = _optimizer(recipe)
     optimizer.build(model.trainable_variables)
-    train_batches = _training(model, optimizer, parts)
+    train_batches = _training(model, optimizer, recipe.parts)
     evaluate = evaluation(model, validation)
     state = (resume_point and resume_point.load(model, optimizer)) or TrainingState.start(recipe)
     progress.advance(len(state.history) * len(train.labels))
@@ -93,18 +91,30 @@ def _training(model: keras.Model, optimizer: keras.optimizers.Optimizer, parts: 
 
     It returns the summed loss and the correct guesses. Many batches are one call of TensorFlow: the loop is then bound
     by the network's arithmetic and not by Python or an input queue.
-    """
 
-    def part_of_batch(
-        images: tf.Tensor, labels: tf.Tensor, weight: tf.Tensor, batch_size: tf.Tensor
-    ) -> list[tf.Tensor]:
-        """What the part adds to the gradient of each variable, and last its summed loss and correct guesses."""
+    Each batch is cut into ``parts``, as over the replicas of data-parallel training. A part is one core's work from its
+    images to its gradients, so cores don't wait for each other at the end of every operation. The parts' gradients
+    are summed in the parts' order, and the moving statistics of batch normalisation become the mean of theirs, so the
+    number of cores changes no bit.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        parts = 1  # a GPU shares a whole batch among its own cores, and rounds in a way of its own
+    statistics = model.non_trainable_weights  # of batch normalisation
+
+    def part_of_batch(images: tf.Tensor, labels: tf.Tensor, weight: tf.Tensor, batch_size: tf.Tensor) -> list[tf.Tensor]:
+        """What the part adds to the gradient of each variable, to each moving statistic, and to the sums.
+
+        Args:
+            weight: of each of the images, from 0 to 1.
+        """
         with tf.GradientTape() as tape:
             probabilities = model(tf.cast(images, tf.float32), training=True)
             losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
             share_of_mean = weight * tf.reduce_sum(losses) / batch_size
         gradients = tape.gradient(share_of_mean, model.trainable_variables)
-        return [*gradients, weight * _loss_and_correct(losses, probabilities, labels)]
+        share = weight * tf.cast(tf.size(labels), tf.float32) / batch_size
+        sums = weight * _loss_and_correct(losses, probabilities, labels)
+        return [*gradients, *(share * statistic.value for statistic in statistics), sums]
 
     @tf.function(
         input_signature=[
@@ -118,19 +128,37 @@ def _training(model: keras.Model, optimizer: keras.optimizers.Optimizer, parts: 
         for batch in tf.range(tf.size(bounds) - 1):
             size = bounds[batch + 1] - bounds[batch]
             cuts = [bounds[batch] + size * part // parts for part in range(parts + 1)]
+            batch_size = tf.cast(size, tf.float32)
+            before = [tf.identity(statistic.value) for statistic in statistics]
             of_parts = []
             for start, end in itertools.pairwise(cuts):
-                # A batch may have fewer images than parts, and TensorFlow's convolutions fail on none: a part without
-                # images takes one that is another's, and weighs nothing.
-                chosen = slice(start, tf.maximum(end, start + 1))
-                weight = tf.cast(end > start, tf.float32)
-                of_parts.append(part_of_batch(images[chosen], labels[chosen], weight, tf.cast(size, tf.float32)))
-            *gradients, batch_sums = map(tf.add_n, zip(*of_parts, strict=True))
+                _assign(statistics, before)
+                chosen = _at_least_two(start, end)
+                weight = tf.cast((end - start) / tf.size(chosen), tf.float32)
+                part = part_of_batch(tf.gather(images, chosen), tf.gather(labels, chosen), weight, batch_size)
+                of_parts.append(part)
+            *summed, batch_sums = map(tf.add_n, zip(*of_parts, strict=True))
+            gradients, means = summed[: len(model.trainable_variables)], summed[len(model.trainable_variables) :]
             optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+            _assign(statistics, means)
             sums += batch_sums
         return sums
 
     return train_batches
+
+
+def _at_least_two(start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
+    """The rows from ``start`` to ``end``; the first one twice where there are fewer than two.
+
+    Convolutions fail on no image, and for a single one oneDNN chooses its kernel by the sizes of the caches.
+    """
+    rows = tf.range(start, tf.maximum(end, start + 1))
+    return tf.repeat(rows, tf.where(tf.size(rows) == 1, 2, 1))
+
+
+def _assign(variables: list[keras.Variable], values: list[tf.Tensor]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def evaluation(model: keras.Model, split: Split) -> Callable[[], tuple[float, float]]:
@@ -140,11 +168,14 @@ def evaluation(model: keras.Model, split: Split) -> Callable[[], tuple[float, fl
     def summed(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         sums = tf.zeros(2)
         for first in tf.range(0, tf.size(labels), EVALUATION_BATCH):
-            batch_labels = labels[first : first + EVALUATION_BATCH]
-            probabilities = model(tf.cast(images[first : first + EVALUATION_BATCH], tf.float32), training=False)
+            end = tf.minimum(first + EVALUATION_BATCH, tf.size(labels))
+            rows = _at_least_two(first, end)
+            batch_labels = tf.gather(labels, rows)
+            probabilities = model(tf.cast(tf.gather(images, rows), tf.float32), training=False)
             # In a graph, as in `fit`, Keras takes the losses from the logits; outside it clips the probabilities first.
             losses = keras.losses.sparse_categorical_crossentropy(batch_labels, probabilities)
-            sums += _loss_and_correct(losses, probabilities, batch_labels)
+            weight = tf.cast((end - first) / tf.size(rows), tf.float32)
+            sums += weight * _loss_and_correct(losses, probabilities, batch_labels)
         return sums
 
     def evaluate() -> tuple[float, float]:

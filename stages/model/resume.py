@@ -72,11 +72,9 @@ class ResumePoint:
         self.remove()
 
 
-def fingerprint(seed: int, sections: list[Section], splits: list[Split], parts: int) -> str:
-    """A digest of all that the weights depend on: parameters, data, parts of a batch, and this program's code and the
-    versions it runs on.
-    """
-    digest = hashlib.sha256(f"{seed} {sections} {parts} {tf.__version__} {keras.__version__} {sys.version}".encode())
+def fingerprint(seed: int, sections: list[Section], splits: list[Split]) -> str:
+    """A digest of all that the weights depend on: parameters, data, this program's code and the versions it runs on."""
+    digest = hashlib.sha256(f"{seed} {sections} {tf.__version__} {keras.__version__} {sys.version}".encode())
     own = (module for name, module in sys.modules.items() if name.startswith(("stages.", "__main__")))
     for file in sorted(filter(None, {getattr(module, "__file__", None) for module in own})):
         digest.update(Path(file).read_bytes())

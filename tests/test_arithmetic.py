@@ -1,0 +1,109 @@
+"""The arithmetic of every process: none of it depends on the processor. ``make processors`` compares whole pipelines."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.common.parameters import Model, load
+from stages.model import network
+from stages.model.backend import keras, tf
+
+APPROXIMATE = {"Rsqrt", "Reciprocal", "Inv"}  # TensorFlow's operations by instructions that differ between processors
+
+TRAINING = """
+import hashlib, sys
+from pathlib import Path
+import stages
+import joblib
+joblib.cpu_count = lambda: int(sys.argv[1])
+from stages.common.console import progress
+from stages.model.fitting import fit
+from tests.conftest import make_split
+from tests.test_fitting import build, recipe
+folder = Path(sys.argv[2])
+train, validation = make_split(folder / "train", (60, 51), 1), make_split(folder / "validation", (31,), 2)
+model = build(batch_normalization=True, dropout=0.3)
+with progress("test", None, "images") as shown:
+    history = fit(model, train, validation, recipe(parts=4, optimizer="rmsprop"), 1, shown).history
+print(history, hashlib.md5(b"".join(weights.tobytes() for weights in model.get_weights())).hexdigest())
+"""
+
+
+def output(program: str, *arguments: str) -> str:
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_number_of_cores_changes_no_bit(tmp_path: Path) -> None:
+    one, eight = (output(TRAINING, cores, str(tmp_path / cores)) for cores in ("1", "8"))
+    assert one == eight
+
+
+@pytest.mark.parametrize("normalization", [keras.layers.BatchNormalization, keras.layers.LayerNormalization])
+def test_no_operation_of_a_training_is_an_approximation_that_differs_between_processors(
+    normalization: type[keras.layers.Layer],
+) -> None:
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, normalization()(keras.layers.Conv2D(4, 3)(inputs)))
+    optimizer = keras.optimizers.RMSprop(0.001)
+    optimizer.build(model.trainable_variables)
+
+    @tf.function
+    def step(images: tf.Tensor) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(images, training=True) ** 2)
+        optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
+
+    images = tf.random.uniform((4, 8, 8, 3))
+    operations = {node.op for node in step.get_concrete_function(images).graph.as_graph_def().node}
+    step(images)
+    assert not operations & APPROXIMATE
+
+
+def test_a_normalisation_by_division_is_that_of_tensorflow() -> None:
+    images = np.random.default_rng(1).normal(size=(5, 4, 4, 3)).astype(np.float32)
+    mean, variance = images.mean((0, 1, 2)), images.var((0, 1, 2))
+    expected = (images - mean) / np.sqrt(variance + 1e-3)
+    for offset, scale in ((None, None), (np.float32([1, 2, 3]), None), (None, np.float32([4, 5, 6]))):
+        found = tf.nn.batch_normalization(images, mean, variance, offset, scale, 1e-3).numpy()
+        wanted = expected * (1 if scale is None else scale) + (0 if offset is None else offset)
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_numpy_and_blas_use_no_instructions_of_one_processor_alone() -> None:
+    program = (
+        "import stages, os; from numpy._core import _multiarray_umath as core; "
+        "print([core.__cpu_features__[name] for name in core.__cpu_dispatch__], os.environ['OPENBLAS_CORETYPE'])"
+    )
+    dispatched, blas = output(program).rsplit(maxsplit=1)
+    assert "True" not in dispatched
+    assert blas == "Haswell"
+
+
+def test_what_the_user_has_set_does_not_reach_the_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
+    program = "import stages, os; print(os.environ['TF_ENABLE_ONEDNN_OPTS'], os.environ['ONEDNN_MAX_CPU_ISA'])"
+    assert output(program).split() == ["1", "AVX2"]
+
+
+def test_training_loads_neither_scikit_learn_nor_matplotlib_and_both_load_afterwards() -> None:
+    program = (
+        "import sys, stages.train; print({'sklearn', 'matplotlib'} & set(sys.modules)); "
+        "import sklearn.metrics, matplotlib.pyplot"
+    )
+    assert output(program).strip() == "set()"
+
+
+def test_the_networks_of_the_pipeline_have_no_such_operation_when_they_predict() -> None:
+    section = load().model.model_dump() | {"batch_normalization": True, "filters": (4,), "dense": (4,)}
+    model = network.build(Model.model_validate(section), 8, 3)
+    graph = (
+        tf.function(lambda images: model(images, training=False)).get_concrete_function(tf.zeros((2, 8, 8, 3))).graph
+    )
+    assert not {node.op for node in graph.as_graph_def().node} & APPROXIMATE
