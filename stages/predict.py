@@ -1,7 +1,7 @@
 """predict: what the trained model takes images for. Not a stage of the pipeline but a use of what came out of it.
 
-Reads the model, and the names of its classes from the test's metrics: those are in Git, so in a fresh clone the model
-is all that must be pulled. Each image is decoded as ``verify`` decodes those that the model was trained on.
+Reads the model, whose file names its classes, and nothing else: in a fresh clone it is all that must be pulled. Each
+image is decoded as ``verify`` decodes those that the model was trained on.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from stages.common.console import UserError, progress, run_stage
+from stages.common.console import progress, run_stage
 from stages.common.names import shown
 from stages.dataset.decoding import decode_image
 from stages.dataset.image_folders import UnreadableError
 from stages.dataset.loose_images import LooseImage, find_images
+from stages.model import class_names
 
 MODEL = Path("models/model.keras")
-CLASSES = Path("metrics/test_classes.json")
 RANKS = ("best", "second", "third")  # of the classes shown of each image
 IMAGES_AT_ONCE = 500
 BYTES_AT_ONCE = 64 * 2**20  # of pixels, whatever the model's image size
@@ -54,15 +54,12 @@ class Batch(NamedTuple):
 def predict(arguments: Sequence[str] | None = None) -> bool:
     """Predict the images that ``arguments`` name; whether every one of them could be read."""
     options = _parse(arguments)
-    classes = _class_names()
-    # Imported here, so that a mistake in the arguments is told without waiting for TensorFlow.
+    classes = class_names.read(MODEL)
+    # Imported here, so that a mistake in the arguments or a missing model is told without waiting for TensorFlow.
     from stages.model.prediction import predictor
     from stages.model.saved import load_model
 
     model = load_model(MODEL)
-    outputs = model.output_shape[-1]
-    if outputs != len(classes):
-        raise UserError(f"{MODEL} has {outputs} classes, {CLASSES} names {len(classes)}; run `dvc repro report`")
     predict_probabilities = predictor(model)
     all_readable = True
     if not options.json:
@@ -114,15 +111,6 @@ def best_classes(probabilities: NDArray[np.float32], classes: Sequence[str]) -> 
         [(classes[label], float(row[label])) for label in labels]
         for row, labels in zip(probabilities, order, strict=True)
     ]
-
-
-def _class_names() -> list[str]:
-    try:
-        return list(json.loads(CLASSES.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise UserError(f"{CLASSES}, which names the model's classes, not found; run `dvc repro report`") from None
-    except ValueError as error:
-        raise UserError(f"{CLASSES} can't be read ({error}); run `dvc repro report`") from error
 
 
 def _as_json(name: str, best: Sequence[tuple[str, float]]) -> str:

@@ -20,7 +20,7 @@ from stages.common.files import all_or_none, png, write_bytes, write_csv, write_
 from stages.dataset import splits, verified
 from stages.evaluation import calibration, figures, findings, history, intervals, page, scores
 from stages.evaluation.page import Page
-from stages.model import summary
+from stages.model import class_names, summary
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model
 
@@ -32,8 +32,10 @@ def report() -> None:
     settings = parameters.load()
     split = splits.load("data/verified/test")
     model = load_model("models/model.keras")
+    classes = class_names.read("models/model.keras")
+    class_names.refuse_others(classes, split.classes)
     probabilities = predict_probabilities(model, split.images)
-    results = scores.evaluate(split.labels, probabilities, split.classes)
+    results = scores.evaluate(split.labels, probabilities, classes)
     sentences = findings.on_test(results, settings.report)
     of_95 = intervals.headline(split.labels, probabilities, results)
     bins = calibration.reliability(split.labels, probabilities)
@@ -62,7 +64,7 @@ def report() -> None:
         confusion=confusion,
         roc=roc,
         reliability=png(figures.reliability(bins, "Reliability of the probabilities, test split")),
-        mistakes=page.most_confident_mistakes(split.images, split.labels, probabilities, split.classes),
+        mistakes=page.most_confident_mistakes(split.images, split.labels, probabilities, classes, split.names),
         near_duplicates=verified.sample_pairs(Path("metrics/dataset_warnings.csv"), all_splits, PAIRS),
         versions={name: version(name) for name in PACKAGES},
     )

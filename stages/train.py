@@ -13,7 +13,7 @@ from dataclasses import astuple, fields
 from pathlib import Path
 
 from stages.common import parameters
-from stages.common.console import progress, run_stage
+from stages.common.console import UserError, progress, run_stage
 from stages.common.files import all_or_none, write_array, write_csv, write_json
 from stages.dataset import splits
 from stages.model import network
@@ -32,6 +32,8 @@ def train() -> None:
     settings = parameters.load()
     training = splits.load("data/verified/train")
     validation = splits.load("data/verified/validation")
+    if (training.classes, training.images.shape[1:]) != (validation.classes, validation.images.shape[1:]):
+        raise UserError("the training and the validation split are of two runs of verify; run `dvc repro verify`")
 
     keras.utils.set_random_seed(settings.seed)
     model = network.build(settings.model, training.images.shape[1], len(training.classes))
@@ -43,7 +45,7 @@ def train() -> None:
 
     with all_or_none() as place:
         model_file = place("models/model.keras")
-        save_model(model_file, model)
+        save_model(model_file, model, training.classes)
         # By the file, not by the model in memory, so that `validate` judges what was saved; and here, where TensorFlow
         # is loaded already, which would take `validate` two seconds.
         of_validation = predict_probabilities(load_model(model_file), validation.images)

@@ -1,9 +1,9 @@
 """validate: how the training went, and what its model reaches on the split that chose its best epoch.
 
-Reads the verified split ``validation``; what ``train`` wrote: the probabilities that the saved model gives to its
-images, the history by epoch, and what the training came to; and the parameters ``validate``. Writes the headline
-metrics, findings on the training in sentences, the training curves, and the confusion matrix as a picture and as rows
-for DVC's plots. The metrics flatter the model a little: its best epoch was chosen here.
+Reads the verified split ``validation``; what ``train`` wrote: the names of the model's classes, the probabilities that
+it gives to these images, the history by epoch, and what the training came to; and the parameters ``validate``. Writes
+the headline metrics, findings on the training in sentences, the training curves, and the confusion matrix as a picture
+and as rows for DVC's plots. The metrics flatter the model a little: its best epoch was chosen here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from stages.common.console import run_stage
 from stages.common.files import all_or_none, write_csv, write_figure, write_json, write_text
 from stages.dataset import splits
 from stages.evaluation import figures, findings, history, probabilities, scores
+from stages.model import class_names
 
 
 def validate() -> None:
@@ -22,6 +23,7 @@ def validate() -> None:
     training = history.load(Path("metrics/history.csv"), Path("metrics/train.json"))
     split = splits.load("data/verified/validation")
     predicted = probabilities.load(Path("models/validation_probabilities.npy"), len(split.labels))
+    class_names.refuse_others(class_names.read("models/model.keras"), split.classes)
     results = scores.evaluate(split.labels, predicted, split.classes)
     sentences = findings.on_training(training, rules)
 

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from stages.evaluation.page import MISTAKES, Page, as_html, as_markdown, most_confident_mistakes
 from stages.evaluation.scores import evaluate
@@ -57,6 +58,13 @@ def test_the_page_gives_every_metric_of_every_class(page: Page, html: str) -> No
 def test_figures_mistakes_and_near_duplicates_are_pictures_with_a_text(page: Page, html: str) -> None:
     pictures = re.findall(r'<img src="data:image/png;base64,[A-Za-z0-9+/]+=*" alt="[^"]+"', html)
     assert len(pictures) == 4 + len(page.mistakes) + 2
+
+
+def test_a_mistake_carries_the_name_of_its_file_so_that_its_label_can_be_looked_up(page: Page, html: str) -> None:
+    gallery = html[html.index('id="mistakes"') : html.index('id="duplicates"')]
+    for each in page.mistakes:
+        name, actual = each.name.replace("&", "&amp;"), str(escape(each.actual))
+        assert f">{name}<br>is <strong>{actual}</strong>" in gallery
 
 
 def test_a_class_named_like_a_tag_is_shown_and_never_run(html: str) -> None:
@@ -141,7 +149,8 @@ def test_the_mistakes_are_the_most_confident_ones_and_as_many_as_fit() -> None:
     probabilities = np.stack([1 - confidence, confidence, np.zeros_like(confidence)], axis=1)
     probabilities[0] = [1, 0, 0]  # the most confident prediction of all, and right
     images = np.arange(40, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
-    mistakes = most_confident_mistakes(images, labels, probabilities, CLASSES)
+    mistakes = most_confident_mistakes(images, labels, probabilities, CLASSES, [f"{row}.png" for row in range(40)])
     assert [int(each.image[0, 0, 0]) for each in mistakes] == list(range(1, MISTAKES + 1))
+    assert [each.name for each in mistakes] == [f"{row}.png" for row in range(1, MISTAKES + 1)]
     assert {(each.actual, each.predicted) for each in mistakes} == {(CLASSES[0], CLASSES[1])}
     assert mistakes[0].probability == pytest.approx(confidence[1])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,13 @@ import pytest
 
 from stages.common import parameters
 from stages.common.console import UserError
-from stages.model import network
+from stages.model import class_names, network
 from stages.model.backend import keras
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model, save_model
 
 SETTINGS = parameters.load()
+CLASSES = [f'{index} "Käse" & 犬' for index in range(10)]
 
 SAVE = """
 import sys
@@ -25,7 +28,7 @@ from stages.model import network
 from stages.model.backend import keras
 from stages.model.saved import save_model
 keras.utils.set_random_seed(1)
-save_model(sys.argv[1], network.build(parameters.load().model, image_size=32, classes=10))
+save_model(sys.argv[1], network.build(parameters.load().model, image_size=32, classes=10), "abcdefghij")
 """
 
 
@@ -39,7 +42,7 @@ def test_two_processes_write_equal_bytes(tmp_path: Path) -> None:
 
 def test_a_saved_model_opens_in_keras_and_predicts_the_same(tmp_path: Path) -> None:
     model = network.build(SETTINGS.model, image_size=32, classes=10)
-    save_model(tmp_path / "model.keras", model)
+    save_model(tmp_path / "model.keras", model, CLASSES)
     images = np.random.default_rng(0).integers(0, 256, (1200, 32, 32, 3)).astype(np.uint8)
     expected = model.predict(images.astype(np.float32), verbose=0)
     np.testing.assert_allclose(predict_probabilities(load_model(tmp_path / "model.keras"), images), expected, atol=1e-6)
@@ -65,3 +68,77 @@ def test_a_model_with_a_lambda_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="can't be opened as this pipeline's model") as caught:
         load_model(tmp_path / "model.keras")
     assert "\n" not in str(caught.value)
+
+
+def test_the_names_of_the_classes_come_back_from_the_models_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    save_model(path, network.build(SETTINGS.model, image_size=32, classes=10), CLASSES)
+    assert class_names.read(path) == tuple(CLASSES)
+
+
+def test_another_name_of_a_class_gives_another_file(tmp_path: Path) -> None:
+    model = network.build(SETTINGS.model, image_size=32, classes=2)
+    for name in ("dog", "zebra"):
+        save_model(tmp_path / name, model, ["cat", name])
+    assert (tmp_path / "dog").read_bytes() != (tmp_path / "zebra").read_bytes()
+
+
+def test_a_model_is_not_saved_without_a_name_for_each_output(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="1 names for 2 outputs"):
+        save_model(tmp_path / "model.keras", network.build(SETTINGS.model, image_size=32, classes=2), ["cat"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("member", "problem"),
+    [
+        (None, "does not name its classes, as `train` lets it; run `dvc repro train`"),
+        ('["cat", "dog", "frog"]', "has 2 outputs and names 3 classes; run `dvc repro train`"),
+        ('["cat", "cat"]', "can't be opened as this pipeline's model (classes.json has a name twice)"),
+        ('{"cat": 0, "dog": 1}', "can't be opened as this pipeline's model (classes.json is no list of names)"),
+        ("[0, 1]", "can't be opened as this pipeline's model (classes.json is no list of names)"),
+        ("cat\ndog", "can't be opened as this pipeline's model ("),
+        (json.dumps(["cat", "d" * class_names.MOST_BYTES]), "classes.json has more than 10,000,000 bytes"),
+    ],
+)
+def test_a_model_that_does_not_name_each_of_its_classes_is_refused_in_one_line(
+    tmp_path: Path, member: str | None, problem: str
+) -> None:
+    path = tmp_path / "model.keras"
+    network.build(SETTINGS.model, image_size=32, classes=2).save(path)  # as Keras saves it
+    if member is not None:
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(class_names.MEMBER, member)
+    with pytest.raises(UserError) as caught:
+        load_model(path)
+    assert str(caught.value).startswith(f"{path} ")
+    assert problem in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"PK\x03\x04 cut off"])
+def test_no_names_are_read_from_a_damaged_model(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.keras").write_bytes(content)
+    with pytest.raises(UserError, match="can't be opened as this pipeline's model"):
+        class_names.read(tmp_path / "model.keras")
+    with pytest.raises(UserError, match="can't be opened as this pipeline's model"):
+        class_names.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("of_model", "of_split", "problem"),
+    [
+        (("cat", "dog"), ("cat", "zebra"), "the model's classes are not the split's: dog in place of zebra; train"),
+        (("cat", "dog"), ("dog", "cat"), "not the split's: cat, dog in place of dog, cat; train"),
+        (("cat", "dog"), ("cat", "Dog"), "not the split's: dog in place of Dog; train"),
+        (("cat", "dog"), ("cat",), "the model has 2 classes, the split 1; train it on these"),
+        (tuple("abcdefg"), tuple("hijklmn"), "a, b, c, d, e ... in place of h, i, j, k, l ...; train"),
+    ],
+)
+def test_a_model_of_other_classes_than_the_splits_is_refused(
+    of_model: tuple[str, ...], of_split: tuple[str, ...], problem: str
+) -> None:
+    class_names.refuse_others(of_model, of_model)
+    with pytest.raises(UserError) as caught:
+        class_names.refuse_others(of_model, of_split)
+    assert problem in str(caught.value)

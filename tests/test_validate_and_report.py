@@ -22,6 +22,7 @@ from stages.model.network import build
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model, save_model
 from stages.report import report
+from stages.train import train
 from stages.validate import validate
 
 CLASSES = ("blue", "green", "red & <b>")
@@ -47,11 +48,11 @@ TEST_OUTS = (
 )
 
 
-def write_split(folder: Path, count: int, classes: tuple[str, ...] = CLASSES) -> None:
+def write_split(folder: Path, count: int, classes: tuple[str, ...] = CLASSES, size: int = 8) -> None:
     random = np.random.default_rng(count)
     folder.mkdir(parents=True)
-    splits.allocate_images(folder, count, 8)
-    splits.open_images(folder)[:] = random.integers(0, 256, (count, 8, 8, 3))
+    splits.allocate_images(folder, count, size)
+    splits.open_images(folder)[:] = random.integers(0, 256, (count, size, size, 3))
     labels = np.arange(count, dtype=np.int32) % len(classes)
     splits.complete(folder, labels, classes, [count], [f"{folder.name}/{index}.png" for index in range(count)])
 
@@ -63,7 +64,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy("params.yaml", folder)
     settings = parameters.load().model
     keras.utils.set_random_seed(1)
-    save_model(folder / "models/model.keras", build(settings.model_copy(update={"filters": (4,)}), 8, len(CLASSES)))
+    save_model(
+        folder / "models/model.keras", build(settings.model_copy(update={"filters": (4,)}), 8, len(CLASSES)), CLASSES
+    )
     write_split(folder / "data/verified/train", 60)
     write_split(folder / "data/verified/validation", 30)
     write_split(folder / "data/verified/test", 45)
@@ -251,7 +254,9 @@ def test_a_class_without_test_images_has_no_figures_in_any_output(project: Path)
 def test_two_classes_are_enough(project: Path) -> None:
     shutil.rmtree("data/verified/test")
     write_split(project / "data/verified/test", 10, ("no", "yes"))
-    save_model("models/model.keras", build(parameters.load().model.model_copy(update={"filters": (4,)}), 8, 2))
+    save_model(
+        "models/model.keras", build(parameters.load().model.model_copy(update={"filters": (4,)}), 8, 2), ["no", "yes"]
+    )
     report()
     assert list(json.loads(Path("metrics/test_classes.json").read_text())) == ["no", "yes"]
 
@@ -264,9 +269,28 @@ def test_a_split_of_other_classes_than_the_models_is_an_error_and_nothing_is_wri
     assert outputs(project) == {}
 
 
+@pytest.mark.parametrize(("stage", "name", "count"), [(validate, "validation", 30), (report, "test", 45)])
+def test_as_many_other_classes_as_the_models_are_an_error_and_nothing_is_written(
+    stage: Callable[[], None], name: str, count: int, project: Path
+) -> None:
+    shutil.rmtree(f"data/verified/{name}")
+    write_split(project / "data/verified" / name, count, ("blue", "green", "zebra"))
+    with pytest.raises(UserError, match="the model's classes are not the split's: red & <b> in place of zebra; train"):
+        stage()
+    assert outputs(project) == {}
+
+
+def test_train_refuses_a_validation_split_of_other_classes_or_another_image_size(project: Path) -> None:
+    for size, classes in ((8, ("blue", "green", "zebra")), (16, CLASSES)):
+        shutil.rmtree("data/verified/validation")
+        write_split(project / "data/verified/validation", 30, classes, size)
+        with pytest.raises(UserError, match="of two runs of verify; run `dvc repro verify`"):
+            train()
+
+
 def test_a_split_of_another_image_size_than_the_models_is_an_error_and_nothing_is_written(project: Path) -> None:
     settings = parameters.load().model.model_copy(update={"filters": (4,)})
-    save_model("models/model.keras", build(settings, 16, len(CLASSES)))
+    save_model("models/model.keras", build(settings, 16, len(CLASSES)), CLASSES)
     with pytest.raises(UserError, match="the model takes images of 16 pixels, the split's have 8"):
         report()
     assert outputs(project) == {}
@@ -278,6 +302,7 @@ def test_a_split_of_another_image_size_than_the_models_is_an_error_and_nothing_i
         (validate, "metrics/history.csv"),
         (validate, "metrics/train.json"),
         (validate, "models/validation_probabilities.npy"),
+        (validate, "models/model.keras"),
         (report, "models/model.keras"),
     ],
 )

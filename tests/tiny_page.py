@@ -15,6 +15,7 @@ from stages.evaluation.page import Page
 from stages.evaluation.scores import evaluate
 
 CLASSES = ("blue", "green | <script>alert(1)</script>", "red & *grey*")
+NAMES = [f"test/some & class/{row:02d}.png" for row in range(60)]
 SETTINGS = parameters.load()
 
 
@@ -54,7 +55,7 @@ def some_page(**changes: Any) -> Page:
         "confusion": png(figures.confusion_matrix(results, "Confusion matrix")),
         "roc": png(figures.roc_curves(results, "ROC curves")),
         "reliability": png(figures.reliability(bins, "Reliability")),
-        "mistakes": page.most_confident_mistakes(images, labels, probabilities, CLASSES),
+        "mistakes": page.most_confident_mistakes(images, labels, probabilities, CLASSES, NAMES),
         "near_duplicates": [("near_leakage", ("a/blue/1.png", "b/blue/2.png"), (images[0], images[1]))],
         "versions": {"keras": "3.0"},
     }

@@ -41,8 +41,9 @@ MEANINGFUL_IN_MARKDOWN = "\\`*_[]<>&|~$#"
 
 @dataclass(frozen=True)
 class Mistake:
-    """An image, uint8, shape (size, size, 3), and the wrong class that the model gives it."""
+    """An image, ``folder/class/file`` and uint8, shape (size, size, 3), and the wrong class that the model gives it."""
 
+    name: str
     image: NDArray[np.uint8]
     actual: str
     predicted: str
@@ -124,7 +125,11 @@ def as_markdown(page: Page) -> str:
 
 
 def most_confident_mistakes(
-    images: NDArray[np.uint8], labels: NDArray[np.int32], probabilities: NDArray[np.float32], classes: Sequence[str]
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    probabilities: NDArray[np.float32],
+    classes: Sequence[str],
+    names: Sequence[str],
 ) -> list[Mistake]:
     """Up to :data:`MISTAKES` of the wrongly classified images, those with the highest probability first.
 
@@ -132,12 +137,14 @@ def most_confident_mistakes(
         images: shape (n, size, size, 3), RGB; may be a memory map.
         labels: shape (n,), indices into ``classes``.
         probabilities: shape (n, classes).
+        names: of the images.
     """
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
     return [
-        Mistake(images[row], classes[labels[row]], classes[predicted[row]], float(confidence[row])) for row in worst
+        Mistake(names[row], images[row], classes[labels[row]], classes[predicted[row]], float(confidence[row]))
+        for row in worst
     ]
 
 

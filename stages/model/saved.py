@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from stages.common.console import UserError
 from stages.common.files import atomic_file
+from stages.model import class_names
 from stages.model.backend import keras
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 
 
-def save_model(path: str | Path, model: keras.Model) -> None:
-    """Write ``model`` as a ``.keras`` file whose bytes depend on the model alone.
+def save_model(path: str | Path, model: keras.Model, classes: Sequence[str]) -> None:
+    """Write ``model`` and the names of its ``classes`` as a ``.keras`` file whose bytes depend on these alone.
 
     Keras writes the date into ``metadata.json`` and into the zip's entries, and addresses in memory into
-    ``config.json``; without them equal models give equal bytes.
+    ``config.json``; without them equal models give equal bytes. The names
+    are a member of the zip that Keras passes over; see :func:`class_names.read`.
+
+    Raises:
+        ValueError: there are more or fewer names than outputs.
     """
+    if len(classes) != model.output_shape[-1]:
+        raise ValueError(f"{len(classes)} names for {model.output_shape[-1]} outputs")
     with atomic_file(path) as part:
         dated = part.with_suffix(".keras")  # the only ending that Keras's new format takes
         try:
@@ -30,6 +38,7 @@ def save_model(path: str | Path, model: keras.Model) -> None:
                     if name.endswith(".json"):
                         content = json.dumps(_reproducible(json.loads(content), {})).encode()
                     target.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content)
+                target.writestr(zipfile.ZipInfo(class_names.MEMBER, ZIP_EPOCH), json.dumps(list(classes)))
         finally:
             dated.unlink(missing_ok=True)
 
@@ -51,12 +60,17 @@ def load_model(path: str | Path) -> keras.Model:
     """Open a model that :func:`save_model` wrote.
 
     Raises:
-        UserError: there is no such file, it is damaged, or it holds what could run code (a ``Lambda``).
+        UserError: there is no such file, it is damaged, it holds what could run code (a ``Lambda``), or it does not
+            name a class for each of its outputs.
     """
     if not Path(path).is_file():
         raise UserError(f"{path} not found; run `dvc repro train`")
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises a dozen types for a file that is no model of its own
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{path} can't be opened as this pipeline's model ({reason}); run `dvc repro train`") from error
+    names, outputs = class_names.read(path), model.output_shape[-1]
+    if len(names) != outputs:
+        raise UserError(f"{path} has {outputs} outputs and names {len(names)} classes; run `dvc repro train`")
+    return model
