@@ -8,9 +8,11 @@ import pytest
 from stages.common import parameters
 from stages.model import network
 from stages.model.backend import keras
-from stages.model.prediction import IMAGES_A_CALL, PREDICTION_BATCH, predict_probabilities, predictor
+from stages.model.prediction import BATCHES_A_CALL, PREDICTION_BATCHES, predict_probabilities, predictor
 
 SMALL = parameters.load().model.model_copy(update={"filters": (4,), "dense": (8,)})
+PREDICTION_BATCH = PREDICTION_BATCHES[0]
+IMAGES_A_CALL = BATCHES_A_CALL * PREDICTION_BATCH
 IMAGES = np.random.default_rng(0).integers(0, 256, (IMAGES_A_CALL + PREDICTION_BATCH + 1, 8, 8, 3)).astype(np.uint8)
 
 
@@ -31,6 +33,21 @@ def test_what_is_beside_an_image_changes_nothing(model: keras.Model, count: int)
         predict_probabilities(model, IMAGES[:count]), predict_probabilities(model, IMAGES)[:count]
     )
     assert predictor(model)(IMAGES[:count]).shape == (count, 3)
+
+
+@pytest.mark.parametrize("image_size", [8, 32])
+def test_an_image_is_predicted_the_same_alone_among_others_and_in_any_place(image_size: int) -> None:
+    keras.utils.set_random_seed(1)
+    size = {"filters": (16, 32), "dense": (128,)}
+    predict = predictor(network.build(SMALL.model_copy(update=size), image_size, classes=10))
+    shape = (PREDICTION_BATCH + 4, image_size, image_size, 3)
+    images = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    whole = predict(images)
+    for count in range(1, 8):  # as a folder of so many
+        for first in (0, 1, PREDICTION_BATCH - 3):
+            np.testing.assert_array_equal(predict(images[first : first + count]), whole[first : first + count])
+    for shift in (1, 5, 47, PREDICTION_BATCH - 1):
+        np.testing.assert_array_equal(predict(np.roll(images, shift, axis=0)), np.roll(whole, shift, axis=0))
 
 
 def test_a_predictor_follows_the_model(model: keras.Model) -> None:

@@ -11,11 +11,12 @@ A split is a folder of three files:
 from __future__ import annotations
 
 import json
+import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,8 @@ from numpy.typing import NDArray
 from stages.common.console import UserError
 from stages.common.files import errors_naming, write_array, write_json
 
-ROWS_AT_ONCE = 1000  # copied through memory together
 ZEROS_AT_ONCE = 2**20  # bytes
+BYTES_AT_ONCE = 32 * 2**20  # of pixels in memory together: ten thousand images of CIFAR-10
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,39 @@ def read_images(folders: Sequence[Path], rows: NDArray[np.int64]) -> NDArray[np.
     return pixels
 
 
+def at_once(image_size: int) -> int:
+    """How many images of ``image_size`` pixels a side are in memory together: :data:`BYTES_AT_ONCE`, at least one."""
+    return max(1, BYTES_AT_ONCE // (3 * image_size**2))
+
+
+def pieces(images: NDArray[np.uint8], count: int) -> Iterator[NDArray[np.uint8]]:
+    """All ``images``, ``count`` of them at a time; those of the piece before are no longer in memory."""
+    for first in range(0, len(images), count):
+        yield images[first : first + count]
+        release(images)
+
+
+def release(images: NDArray[np.uint8]) -> None:
+    """Give back the memory of what has been read of ``images``, where they are the map of a file.
+
+    Pages that a map has touched count as the process's memory, and in the end they would be the whole dataset. What is
+    read again comes from the system's cache of the file.
+    """
+    base: Any = images
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(base, "madvise"):
+        base.madvise(mmap.MADV_DONTNEED)
+
+
 def keep_images(folder: Path, keep: NDArray[np.bool_]) -> None:
     """Drop the images of an allocated split for which ``keep``, of shape (n,), is false."""
     kept = np.flatnonzero(keep)
     shorter = folder / "shorter"
     allocate_images(shorter, len(kept), open_images(folder).shape[1])
-    for start in range(0, len(kept), ROWS_AT_ONCE):
-        rows = kept[start : start + ROWS_AT_ONCE]
+    count = at_once(open_images(folder).shape[1])
+    for start in range(0, len(kept), count):
+        rows = kept[start : start + count]
         open_images(shorter)[start : start + len(rows)] = read_images([folder], rows)
     os.replace(shorter / "images.npy", folder / "images.npy")
     shorter.rmdir()

@@ -10,17 +10,19 @@ from numpy.typing import NDArray
 
 from stages.common.console import Progress
 from stages.common.parameters import Train
+from stages.dataset import splits
 from stages.dataset.splits import Split
+from stages.model import memory
 from stages.model.backend import keras, tf
 from stages.model.batches import EpochOrder, epoch_order
 from stages.model.resume import ResumePoint
 from stages.model.state import Epoch, TrainingState
 
-# Batches that TensorFlow runs between two returns to Python, which cost little at this number; at each return the
-# progress bar moves and Ctrl-C is heard.
+# Batches that TensorFlow runs at most between two returns to Python, which cost little at this number; at each return
+# the progress bar moves and Ctrl-C is heard.
 BATCHES_A_CALL = 50
-EVALUATION_BATCH = 100  # images; larger ones leave the processor's cache and are slower
-EVALUATION_CALL = 100 * EVALUATION_BATCH  # images in memory together
+EVALUATION_BATCHES = (100, 50, 25, 10, 5, 1)  # images; larger ones leave the processor's cache and are slower
+EVALUATION_BATCHES_A_CALL = 100
 
 
 def fit(
@@ -34,7 +36,8 @@ def fit(
 ) -> TrainingState:
     """Train ``model`` in place by ``recipe``; it ends with the weights of its best epoch.
 
-    Of both splits only the images of a few batches are in memory at a time, so their number is limited by the disk.
+    Of both splits only some images are in memory at a time (see ``stages/model/memory.py``), so their number is limited
+    by the disk. Beside them there are the weights, several times, and what the network makes of one batch.
 
     Args:
         progress: advanced by the images trained on; given a line at the end of each epoch.
@@ -76,11 +79,13 @@ def _run_epoch(
     train_batches: _TrainBatches, split: Split, order: EpochOrder, progress: Progress
 ) -> tuple[float, float]:
     batches = len(order.bounds) - 1
+    a_call = memory.batches_a_call(split.images.shape[1], int(np.diff(order.bounds).max()), BATCHES_A_CALL)
     sums = np.zeros(2)
-    for first in range(0, batches, BATCHES_A_CALL):
-        bounds = order.bounds[first : first + BATCHES_A_CALL + 1]
+    for first in range(0, batches, a_call):
+        bounds = order.bounds[first : first + a_call + 1]
         rows = order.rows[bounds[0] : bounds[-1]]
         sums += train_batches(split.images[rows], split.labels[rows], bounds - bounds[0]).numpy()
+        splits.release(split.images)
         progress.advance(len(rows))
     loss, accuracy = sums / len(order.rows)
     return float(loss), float(accuracy)
@@ -163,12 +168,15 @@ def _assign(variables: list[keras.Variable], values: list[tf.Tensor]) -> None:
 
 def evaluation(model: keras.Model, split: Split) -> Callable[[], tuple[float, float]]:
     """A function that returns the mean loss and the accuracy of the model, as it then is, on ``split``."""
+    size = memory.batch_size(model, EVALUATION_BATCHES)
+    a_call = size * memory.batches_a_call(split.images.shape[1], size, EVALUATION_BATCHES_A_CALL)
 
     @tf.function(input_signature=[tf.TensorSpec(model.input_shape, tf.uint8), tf.TensorSpec([None], tf.int32)])
     def summed(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         sums = tf.zeros(2)
-        for first in tf.range(0, tf.size(labels), EVALUATION_BATCH):
-            end = tf.minimum(first + EVALUATION_BATCH, tf.size(labels))
+        for first in tf.range(0, tf.size(labels), size):
+            tf.autograph.experimental.set_loop_options(parallel_iterations=memory.SIDE_BY_SIDE)
+            end = tf.minimum(first + size, tf.size(labels))
             rows = _at_least_two(first, end)
             batch_labels = tf.gather(labels, rows)
             probabilities = model(tf.cast(tf.gather(images, rows), tf.float32), training=False)
@@ -180,9 +188,8 @@ def evaluation(model: keras.Model, split: Split) -> Callable[[], tuple[float, fl
 
     def evaluate() -> tuple[float, float]:
         sums = np.zeros(2)
-        for first in range(0, len(split.labels), EVALUATION_CALL):
-            chosen = slice(first, first + EVALUATION_CALL)
-            sums += summed(split.images[chosen], split.labels[chosen]).numpy()
+        for first, images in enumerate(splits.pieces(split.images, a_call)):
+            sums += summed(images, split.labels[first * a_call : (first + 1) * a_call]).numpy()
         loss, accuracy = sums / len(split.labels)
         return float(loss), float(accuracy)
 

@@ -8,27 +8,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common.console import UserError, progress
+from stages.dataset import splits
+from stages.model import memory
 from stages.model.backend import keras, tf
 
-PREDICTION_BATCH = 100  # images; larger ones leave the processor's cache and are slower
-IMAGES_A_CALL = 25 * PREDICTION_BATCH  # that are in memory together, and between two returns to Python
+# Images of a batch; larger ones leave the processor's cache and are slower. With 100, 37, 12 or 2 an image's place in
+# the batch changed a last bit: they leave a rest in the blocks of rows that Eigen's matrix product computes.
+PREDICTION_BATCHES = (96, 48, 24, 8, 4, 1)
+BATCHES_A_CALL = 25  # at most, between two returns to Python
 
 
 def predictor(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """A function from images to class probabilities by ``model`` as it then is.
 
     It takes images as uint8, shape (n, size, size, 3), RGB, and gives float32, shape (n, classes), whose rows sum to 1.
-    TensorFlow runs batches side by side, and no image's probabilities depend on what else is in its batch.
+    An image's probabilities depend neither on the other images nor on their number nor on its place among them: each
+    batch is full, its last places taken by black images. TensorFlow runs batches side by side.
     """
+    size = memory.batch_size(model, PREDICTION_BATCHES)
 
     @tf.function(input_signature=[tf.TensorSpec(model.input_shape, tf.uint8)])
     def probabilities(images: tf.Tensor) -> tf.Tensor:
-        batches = -(-tf.shape(images)[0] // PREDICTION_BATCH)
+        count = tf.shape(images)[0]
+        batches = -(-count // size)
+        full = tf.pad(images, [[0, batches * size - count], [0, 0], [0, 0], [0, 0]])
         predicted = tf.TensorArray(tf.float32, batches, infer_shape=False, element_shape=model.output_shape)
         for batch in tf.range(batches):
-            chosen = images[batch * PREDICTION_BATCH : (batch + 1) * PREDICTION_BATCH]
+            tf.autograph.experimental.set_loop_options(parallel_iterations=memory.SIDE_BY_SIDE)
+            chosen = full[batch * size : (batch + 1) * size]
             predicted = predicted.write(batch, model(tf.cast(chosen, tf.float32), training=False))
-        return predicted.concat()
+        return predicted.concat()[:count]
 
     return lambda images: probabilities(images).numpy()
 
@@ -52,9 +61,10 @@ def predict_probabilities(model: keras.Model, images: NDArray[np.uint8]) -> NDAr
         )
     predict = predictor(model)
     probabilities = np.empty((len(images), model.output_shape[-1]), np.float32)
+    batch = memory.batch_size(model, PREDICTION_BATCHES)
+    a_call = batch * memory.batches_a_call(size, batch, BATCHES_A_CALL)
     with progress("predict", len(images), "images") as shown:
-        for first in range(0, len(images), IMAGES_A_CALL):
-            chosen = images[first : first + IMAGES_A_CALL]
-            probabilities[first : first + len(chosen)] = predict(chosen)
-            shown.advance(len(chosen))
+        for number, piece in enumerate(splits.pieces(images, a_call)):
+            probabilities[number * a_call : (number + 1) * a_call] = predict(piece)
+            shown.advance(len(piece))
     return probabilities

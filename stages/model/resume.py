@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from stages.common.files import atomic_file
 from stages.common.parameters import Section
+from stages.dataset import splits
 from stages.dataset.splits import Split
 from stages.model.backend import keras, tf
 from stages.model.state import Epoch, Plateau, TrainingState
@@ -72,15 +73,16 @@ class ResumePoint:
         self.remove()
 
 
-def fingerprint(seed: int, sections: list[Section], splits: list[Split]) -> str:
+def fingerprint(seed: int, sections: list[Section], data: list[Split]) -> str:
     """A digest of all that the weights depend on: parameters, data, this program's code and the versions it runs on."""
     digest = hashlib.sha256(f"{seed} {sections} {tf.__version__} {keras.__version__} {sys.version}".encode())
     own = (module for name, module in sys.modules.items() if name.startswith(("stages.", "__main__")))
     for file in sorted(filter(None, {getattr(module, "__file__", None) for module in own})):
         digest.update(Path(file).read_bytes())
-    for split in splits:
+    for split in data:
         digest.update(f"{split.classes} {split.folder_sizes} {split.images.shape}".encode())
-        digest.update(split.images.data)
+        for piece in splits.pieces(split.images, splits.at_once(split.images.shape[1])):
+            digest.update(piece.data)
         digest.update(split.labels.data)
     return digest.hexdigest()
 
