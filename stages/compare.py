@@ -12,6 +12,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import dvc.api  # type: ignore[import-untyped]
@@ -24,6 +25,7 @@ from scmrepo.exceptions import SCMError
 from stages.common.console import UserError, run_stage
 from stages.common.dotted import flat
 from stages.common.repository import shortcoming
+from stages.common.rounding import number
 from stages.evaluation import differences
 from stages.evaluation.differences import Change, Differences
 from stages.evaluation.scores import PREDICTION_COLUMNS
@@ -111,9 +113,9 @@ def _refuse_other_test_data(first: Run, second: Run) -> None:
 
 def _print_differences(first: Run, second: Run) -> None:
     classes = sorted({*first.actual, *first.predicted, *second.predicted})
-    number = {name: index for index, name in enumerate(classes)}
+    index_of = {name: index for index, name in enumerate(classes)}
     actual, of_first, of_second = (
-        np.array([number[name] for name in names]) for names in (first.actual, first.predicted, second.predicted)
+        np.array([index_of[name] for name in names]) for names in (first.actual, first.predicted, second.predicted)
     )
     found = differences.between(actual, of_first, of_second, classes)
     print(in_a_sentence(found, first.name, second.name), end="\n\n")
@@ -141,6 +143,7 @@ def _print_differences(first: Run, second: Run) -> None:
 
 def in_a_sentence(found: Differences, first: str, second: str) -> str:
     """What changed and whether chance explains it, for readers of one line."""
+    in_points = partial(number, decimals=2, most=4, perfect=100.0, sign="+")
     points, interval = 100 * found.accuracy.difference, found.accuracy.interval
     verdict = (
         "more than chance in the choice of the images explains"
@@ -148,8 +151,8 @@ def in_a_sentence(found: Differences, first: str, second: str) -> str:
         else "which chance in the choice of the images may explain"
     )
     return (
-        f"From {first} to {second} accuracy on the test changes by {points:+.2f} points (95 % interval "
-        f"{100 * interval.low:+.2f} to {100 * interval.high:+.2f}), {verdict} (McNemar's exact test: p = "
+        f"From {first} to {second} accuracy on the test changes by {in_points(points)} points (95 % interval "
+        f"{in_points(100 * interval.low)} to {in_points(100 * interval.high)}), {verdict} (McNemar's exact test: p = "
         f"{found.p_value:.2g})."
     )
 
@@ -159,15 +162,19 @@ def _of_class(change: Change) -> Change:
 
 
 def _row(change: Change) -> tuple[str, ...]:
-    interval = f"{change.interval.low:+.4f} to {change.interval.high:+.4f}"
-    return change.name, f"{change.first:.4f}", f"{change.second:.4f}", f"{change.difference:+.4f}", interval
+    interval = f"{_change(change.interval.low)} to {_change(change.interval.high)}"
+    return change.name, number(change.first, 4), number(change.second, 4), _change(change.difference), interval
+
+
+def _change(difference: float) -> str:
+    return number(difference, 4, sign="+")
 
 
 def _rows_without_interval(first: Run, second: Run) -> Iterator[tuple[str, ...]]:
     for name in WITHOUT_INTERVAL:
         before, after = first.metrics.get(name), second.metrics.get(name)
         if before is not None and after is not None:
-            yield name, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}", ""
+            yield name, number(before, 4), number(after, 4), _change(after - before), ""
 
 
 def _print_parameters(first: Run, second: Run) -> None:

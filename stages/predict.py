@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from stages.common.console import progress, run_stage
 from stages.common.names import shown
+from stages.common.rounding import percent, rounded
 from stages.dataset.decoding import decode_image
 from stages.dataset.image_folders import UnreadableError
 from stages.dataset.loose_images import LooseImage, find_images
@@ -115,7 +116,7 @@ def best_classes(probabilities: NDArray[np.float32], classes: Sequence[str]) -> 
 
 def _as_json(name: str, best: Sequence[tuple[str, float]]) -> str:
     # In ASCII: a program gets each name to the letter, and a terminal no character that could steer it.
-    ranked = [{"class": label, "probability": round(probability, 6)} for label, probability in best]
+    ranked = [{"class": label, "probability": rounded(probability)} for label, probability in best]
     return json.dumps({"image": name, "best": ranked})
 
 
@@ -127,7 +128,9 @@ def _as_row(classes: Sequence[str]) -> Callable[[str, Sequence[tuple[str, float]
     width = max(map(len, classes))
 
     def row(name: str, best: Sequence[tuple[str, float]]) -> str:
-        return "".join(f"{shown(label):{width}} {probability:7.2%}  " for label, probability in best) + shown(name)
+        return "".join(
+            f"{shown(label):{width}} {percent(probability, 2, 2):>7}  " for label, probability in best
+        ) + shown(name)
 
     return row
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from stages.common import parameters
 from stages.common.console import run_stage
 from stages.common.files import all_or_none, png, write_bytes, write_csv, write_json, write_json_rows, write_text
+from stages.common.rounding import number, percent
 from stages.dataset import splits, verified
 from stages.evaluation import calibration, figures, findings, history, intervals, page, scores
 from stages.evaluation.page import Page
@@ -85,7 +86,8 @@ def report() -> None:
         write_bytes(place("plots/test/roc.png"), roc)
         write_text(place("plots/report.html"), page.as_html(shown))
         write_text(place("metrics/report.md"), page.as_markdown(shown))
-    print(f"report: accuracy {results.accuracy:.2%}, macro F1 {results.f1_macro:.4f} on {len(split.labels):,} images")
+    of_split = f"accuracy {percent(results.accuracy)}, macro F1 {number(results.f1_macro, 4)}"
+    print(f"report: {of_split} on {len(split.labels):,} images")
     print("\n".join(f"report: {sentence}" for sentence in sentences))
 
 

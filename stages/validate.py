@@ -13,6 +13,7 @@ from pathlib import Path
 from stages.common import parameters
 from stages.common.console import run_stage
 from stages.common.files import all_or_none, write_csv, write_figure, write_json, write_text
+from stages.common.rounding import number, percent
 from stages.dataset import splits
 from stages.evaluation import figures, findings, history, probabilities, scores
 from stages.model import class_names
@@ -36,7 +37,8 @@ def validate() -> None:
         write_csv(place("plots/validation/predictions.csv"), scores.PREDICTION_COLUMNS, predictions)
         write_figure(place("plots/validation/curves.png"), figures.training_curves(training))
         write_figure(place("plots/validation/confusion_matrix.png"), confusion)
-    print(f"validate: accuracy {results.accuracy:.2%}, loss {results.loss:.4f} on {len(split.labels):,} images")
+    of_split = f"accuracy {percent(results.accuracy)}, loss {number(results.loss, 4)}"
+    print(f"validate: {of_split} on {len(split.labels):,} images")
     print("\n".join(f"validate: {sentence}" for sentence in sentences))
 
 

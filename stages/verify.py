@@ -159,6 +159,7 @@ def _write_metrics(inspection: Inspection, outcomes: Sequence[Outcome], metrics:
         "leaked_images": found["leakage"],
         "near_duplicates": found["near_duplicate"],
         "near_leaked_images": found["near_leakage"],
+        "near_leaked_test_images": inspection.near_leaked_test_images,
         "converted_images": found["converted_image"],
         "warnings": {"total": sum(w.found for w in warnings), **{w.check: w.found for w in warnings}},
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,15 @@ def test_the_legend_of_the_roc_curves_has_each_class_with_its_auc_and_chance() -
     curve = scores.classes[1].roc
     assert curve is not None
     np.testing.assert_array_equal(figure.axes[0].lines[1].get_ydata(), curve.true_positive_rate)
+
+
+def test_an_auc_that_is_nearly_perfect_is_not_rounded_up_in_the_legend() -> None:
+    scores = some_scores(2)
+    first, second = scores.classes
+    assert first.roc is not None
+    nearly = replace(first, roc=replace(first.roc, auc=0.9998))
+    figure = figures.roc_curves(replace(scores, classes=(nearly, second)), "Title")
+    assert figure.legends[0].get_texts()[0].get_text() == "0.9998  000_name"
 
 
 def test_no_two_of_thirty_roc_curves_look_the_same() -> None:

@@ -163,6 +163,19 @@ def test_a_model_without_a_mistake() -> None:
     ]
 
 
+def test_no_figure_of_the_findings_is_rounded_up_to_perfect_or_down_to_nothing() -> None:
+    scores = scores_of([[10, 0], [0, 10]], ["cat", "dog"])
+    cat, dog = scores.classes
+    assert cat.roc is not None
+    cat = replace(cat, roc=replace(cat.roc, auc=0.9998))
+    said = on_test(replace(scores, f1_macro=0.99996, classes=(cat, dog)))
+    assert "Best AUC (area under the ROC curve): dog (1.000)." in said
+    assert "Worst AUC (area under the ROC curve): cat (0.9998)." in said
+    assert "the average F1 of 0.99996 by" in said
+    said = on_training(training("0.1 0.9 0.00001 0.99999 0.01", best_epoch=1))
+    assert "(validation loss 0.00001, validation accuracy 99.999%)" in said
+
+
 def test_classes_beside_the_average_come_furthest_first_and_those_within_the_margin_are_not_named() -> None:
     scores = scores_of([[60, 40, 0, 0], [30, 70, 0, 0], [2, 0, 80, 18], [0, 0, 0, 100]], ["a", "b", "c", "d"])
     below, above = on_test(scores).splitlines()[3:5]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from markupsafe import escape
+from PIL import Image
 
+from stages.evaluation.intervals import Interval
 from stages.evaluation.page import MISTAKES, Page, as_html, as_markdown, most_confident_mistakes
 from stages.evaluation.scores import evaluate
 from tests.tiny_page import CLASSES, some_page
@@ -108,6 +113,50 @@ def test_where_nothing_was_found_the_page_says_so() -> None:
     html = as_html(some_page(mistakes=[], near_duplicates=[], dataset=dataset))
     for text in ("18 of 18 checks", "there is no warning", "No test image is classified wrongly", "No pair of near"):
         assert text in html
+
+
+@pytest.mark.parametrize("images", [0, 1, 1_234])
+def test_near_duplicates_are_said_to_flatter_the_test_only_where_they_join_test_and_train(images: int) -> None:
+    dataset = {**some_page().dataset, "near_duplicates": 9, "near_leaked_images": 2_000}
+    html = as_html(some_page(dataset=dataset | {"near_leaked_test_images": images}))
+    assert "2,000 in\nanother." in html
+    assert ("a little too good" in html) == (images > 0)
+    assert (f"a partner among the training images, {images:,}, make the" in html) == (images > 0)
+
+
+def test_no_figure_is_rounded_up_to_perfect_or_down_to_nothing() -> None:
+    page = some_page()
+    one, *others = page.scores.classes
+    assert one.roc is not None
+    one = replace(one, f1=0.99996, roc=replace(one.roc, auc=0.9999999))
+    nearly = replace(page.scores, accuracy=0.99997, recall_macro=0.99997, auc_macro=0.99997)
+    scores = replace(nearly, loss=0.00003, classes=(one, *others))
+    mistake = replace(page.mistakes[0], probability=0.99999)
+    bounds = Interval(0.99996, 0.99999)
+    changes = {"scores": scores, "calibration_error": 1e-9, "mistakes": [mistake]}
+    changed = some_page(**changes, intervals=dict.fromkeys(page.intervals, bounds))
+    html, text = as_html(changed), as_markdown(changed)
+    for shown in (html, text):
+        assert "99.997%" in shown
+        assert "100.00%" not in shown
+        assert not re.search(r"\b(1\.0000|0\.0000)\b", shown)
+        for figure in ("0.99997", "0.00003", "0.99996 to 0.99999", "0.999999"):
+            assert figure in shown
+    assert "probability 99.999%" in html
+    assert "&lt;0.000001" in html
+
+
+@pytest.mark.parametrize("size", [32, 128, 512])
+def test_the_page_grows_with_the_images_only_up_to_the_size_in_which_it_shows_them(size: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    mistakes = [replace(each, image=image) for each in some_page().mistakes[:1]]
+    html = as_html(some_page(mistakes=mistakes, near_duplicates=[]))
+    gallery = html[html.index('id="mistakes"') : html.index('id="duplicates"')]
+    (encoded,) = re.findall(r"data:image/png;base64,([^\"]+)", gallery)
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
+        assert picture.size == (min(size, 128), min(size, 128))
+        if size <= 128:
+            assert np.array_equal(np.asarray(picture), image)
 
 
 def test_every_metric_has_its_interval(page: Page, html: str) -> None:

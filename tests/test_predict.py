@@ -216,6 +216,15 @@ def test_of_equal_probabilities_the_first_class_is_best() -> None:
     assert [name for name, _ in best[0]] == ["b", "d", "a"]
 
 
+def test_no_probability_is_rounded_up_to_certainty_or_down_to_nothing() -> None:
+    best = [("a", 1 - 2**-24), ("b", 1e-9), ("c", 0.0)]
+    row = module._as_row("abc")("cat.png", best)
+    assert row.split() == ["a", ">99.99%", "b", "<0.01%", "c", "0.00%", "cat.png"]
+    assert row.index("cat.png") == module._heading("abc").index("image")
+    ranked = json.loads(module._as_json("cat.png", best))["best"]
+    assert [each["probability"] for each in ranked] == [1 - 2**-24, 1e-9, 0]
+
+
 def test_two_classes_have_no_third(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = parameters.load(Path(__file__).parents[1] / "params.yaml").model
     save_model("models/model.keras", build(settings.model_copy(update={"filters": (8,)}), 16, 2), ["cat", "dog"])

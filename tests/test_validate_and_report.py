@@ -78,8 +78,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     summary = {"epochs": 2, "best_epoch": 2, "learning_rate_drops": [2], "stopped_early": False, "parameters": 9}
     write_json(folder / "metrics/train.json", summary)
     counts = {f"{split}_images": count for split, count in (("train", 60), ("validation", 30), ("test", 45))}
-    found = {"classes": 3, "near_duplicates": 0, "near_leaked_images": 1, "warnings": {"total": 1, "near_leakage": 1}}
-    write_json(folder / "metrics/dataset.json", counts | found)
+    found = {"classes": 3, "near_duplicates": 0, "near_leaked_images": 1, "near_leaked_test_images": 1}
+    warned = {"warnings": {"total": 1, "near_leakage": 1}}
+    write_json(folder / "metrics/dataset.json", counts | found | warned)
     warning = ("near_leakage", "test/7.png", "has nearly the pixels of train/5.png, which is in another split")
     write_csv(folder / "metrics/dataset_warnings.csv", ("check", "subject", "problem"), [warning])
     return folder

@@ -93,6 +93,7 @@ def test_a_sound_dataset_is_packed_and_described(root: Path) -> None:
         "leaked_images": 0,
         "near_duplicates": 0,
         "near_leaked_images": 0,
+        "near_leaked_test_images": 0,
         "converted_images": 0,
         "warnings": {"total": 0},
     }
@@ -124,6 +125,18 @@ def test_warnings_are_counted_by_check_and_listed_with_their_files(root: Path) -
         "converted_image,c/001_square/000.png,resized from 20x20",
         "exact_duplicate,b/000_circle/000.png,has the pixels of a/000_circle/000.png",
     ]
+
+
+@pytest.mark.parametrize(("split", "of_test"), [("c", 0), ("d", 1)])
+def test_the_test_images_with_a_near_duplicate_in_train_are_counted_apart(root: Path, split: str, of_test: int) -> None:
+    shutil.unpack_archive(root / "d.zip", root / "d")
+    (root / "d.zip").unlink()
+    pixels = np.array(Image.open(root / "a/000_circle/000.png"))
+    pixels[0, 0] ^= 1
+    Image.fromarray(pixels).save(root / split / "000_circle/000.png")
+    verify()
+    metrics = json.loads(Path("metrics/dataset.json").read_text())
+    assert (metrics["near_leaked_images"], metrics["near_leaked_test_images"]) == (1, of_test)
 
 
 def test_all_failures_are_listed_and_summed_up(root: Path) -> None:

@@ -42,6 +42,7 @@ def some_page(**changes: Any) -> Page:
             "classes": 3,
             "near_duplicates": 2,
             "near_leaked_images": 1,
+            "near_leaked_test_images": 1,
             "warnings": {"total": 3, "near_duplicate": 2, "near_leakage": 1},
         },
         "layers": [("Conv2D", "32, 32, 16", 448), ("Dense", "3", 51)],

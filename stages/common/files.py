@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.common.rounding import rounded
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DECIMALS = 6  # of every float in a tracked file: more than a difference worth reading, fewer than a line can hold
 PICTURE_DPI = 100  # dots per inch: a figure of 12.8 inches fills a window of 1280 pixels
 
 
@@ -123,7 +124,7 @@ def write_array(path: str | Path, array: NDArray[Any]) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, its floats rounded to six decimals, its keys in the order given.
+    """Write ``value`` as indented JSON, its floats rounded (see ``rounding.rounded``), its keys in the order given.
 
     Raises:
         ValueError: a float is NaN or infinite, which JSON has no word for.
@@ -138,7 +139,7 @@ def write_json_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table of comma-separated values, its floats rounded to six decimals."""
+    """Write a table of comma-separated values, its floats rounded (see ``rounding.rounded``)."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -160,7 +161,7 @@ def png(figure: Figure) -> bytes:
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
-        return round(float(value), DECIMALS)
+        return rounded(value)
     if isinstance(value, dict):
         return {key: _rounded(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common.parameters import Dataset, Severity
+from stages.common.rounding import number, percent
 from stages.dataset.image_folders import ImageFolder
 from stages.dataset.inspection import Inspection
 
@@ -181,7 +182,7 @@ def channel_drift(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
                 yield Issue(
                     f"{split} and {other_split}",
                     f"differ in their mean {name}, {a[:, channel].mean():.1f} and {b[:, channel].mean():.1f}, by "
-                    f"{effect:.2f} standard deviations",
+                    f"{number(effect, 2)} standard deviations",
                 )
 
 
@@ -205,8 +206,8 @@ def class_drift(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
             worst = int(shares.argmax())
             yield Issue(
                 f"{split} and {other_split}",
-                f"differ in the frequencies of their classes, Cramér's V {effect:.2f}, most in "
-                f"{inspection.classes[worst]}: {a[worst] / a.sum():.1%} and {b[worst] / b.sum():.1%}",
+                f"differ in the frequencies of their classes, Cramér's V {number(effect, 2)}, most in "
+                f"{inspection.classes[worst]}: {percent(a[worst] / a.sum(), 1)} and {percent(b[worst] / b.sum(), 1)}",
             )
 
 

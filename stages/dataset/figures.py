@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from stages.common.drawing import Figure, FuncFormatter, MaxNLocator
 from stages.common.labels import label
 
 WIDTH = 11.0  # inches
 SAMPLES_A_CLASS = 12
+MOST_PIXELS = 64  # a side of each: with its gap, every pixel is one dot of the picture
 MOST_ROWS = 40  # of samples; a picture of more classes is too tall to look at
 LABEL_WIDTH = 2.6  # inches left of the samples
 TITLE_HEIGHT = 0.5  # inches
@@ -25,14 +27,15 @@ def samples(images: NDArray[np.uint8], labels: NDArray[np.int32], classes: Seque
         labels: shape (n,), indices into ``classes``.
     """
     shown = np.unique(np.linspace(0, len(classes) - 1, min(len(classes), MOST_ROWS)).round().astype(int))
-    size = images.shape[1]
+    size = min(images.shape[1], MOST_PIXELS)
     pitch = size + max(1, size // 16)  # from one image to the next, in pixels of the images
     sheet = np.full((len(shown) * pitch, SAMPLES_A_CLASS * pitch, 3), 255, np.uint8)
     for row, class_index in enumerate(shown):
         of_class = np.flatnonzero(labels == class_index)
         count = min(len(of_class), SAMPLES_A_CLASS)
         chosen = of_class[np.arange(count) * len(of_class) // max(count, 1)]
-        for column, image in enumerate(images[chosen]):
+        for column, pixels in enumerate(images[chosen]):
+            image = np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BOX))
             sheet[row * pitch : row * pitch + size, column * pitch : column * pitch + size] = image
 
     # At 100 dots an inch an image of 32 pixels a side and its gap take 68 dots: exactly two for each pixel.

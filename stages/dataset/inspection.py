@@ -121,6 +121,14 @@ class Inspection:
         )
         return rows[partners]
 
+    @property
+    def near_leaked_test_images(self) -> int:
+        """How many test images nearly equal a training image, which makes the figures of the test too good."""
+        splits = list(self.folders)
+        image, partner = self.near_partners.T
+        leaked = (self.split_of[image] == splits.index("test")) & (self.split_of[partner] == splits.index("train"))
+        return len(np.unique(image[leaked]))
+
     def class_counts(self) -> NDArray[np.int64]:
         """Readable images of each class in each split, shape (number of splits, number of classes)."""
         counts = np.zeros((len(self.folders), len(self.classes)), np.int64)

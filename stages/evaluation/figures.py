@@ -16,6 +16,7 @@ from stages.common.drawing import (
     PercentFormatter,
 )
 from stages.common.labels import label
+from stages.common.rounding import number
 from stages.evaluation.calibration import BINS, Bin
 from stages.evaluation.history import Training
 from stages.evaluation.scores import Scores
@@ -69,8 +70,8 @@ def confusion_matrix(scores: Scores, title: str) -> Figure:
         if images or few:
             colour = "white" if shares[row, column] > 0.5 else "black"
             size = min(13.0, 240 / count)
-            number = axes.text(column, row, f"{images}", ha="center", va="center", color=colour, fontsize=size)
-            number.set_in_layout(False)  # it lies inside its cell, and a hundred take long to measure
+            written = axes.text(column, row, f"{images}", ha="center", va="center", color=colour, fontsize=size)
+            written.set_in_layout(False)  # it lies inside its cell, and a hundred take long to measure
     axes.set_title(title)
     label_size = min(11.0, 360 / count)
     slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if few else {"rotation": 90}
@@ -90,7 +91,7 @@ def roc_curves(scores: Scores, title: str) -> Figure:
     axes = figure.subplots()
     curves = [(each.name, each.roc) for each in scores.classes if each.roc is not None]
     for (name, curve), (colour, style) in zip(curves, _line_styles(len(curves)), strict=True):
-        text = f"{curve.auc:.3f}  {label(name)}"
+        text = f"{number(curve.auc, 3)}  {label(name)}"
         axes.plot(curve.false_positive_rate, curve.true_positive_rate, color=colour, linestyle=style, label=text)
     axes.plot([0, 1], [0, 1], ":", color=GREY, label="0.500  chance")
     axes.set_xlim(-0.01, 1.01)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stages.common.parameters import Report, Validate
+from stages.common.rounding import number, percent
 from stages.evaluation.history import Epoch, Training
 from stages.evaluation.scores import Scores
 
@@ -56,7 +57,7 @@ def _overfitting(epochs: Sequence[Epoch], least_gap: float) -> str:
     when = f"begins overfitting after epoch {healthy[-1]}" if healthy else "overfits from the first epoch"
     return (
         f"The model {when}: from then on the training accuracy stays more than {points} above the validation "
-        f"accuracy, in the end {gaps[-1] * 100:.1f}."
+        f"accuracy, in the end {number(gaps[-1] * 100, 1)}."
     )
 
 
@@ -97,11 +98,13 @@ def _best_epoch(training: Training, least_step: float) -> str:
     highest = max(training.epochs, key=lambda each: each.val_accuracy)
     missed = highest.val_accuracy >= best.val_accuracy + least_step
     aside = (
-        f"; epoch {highest.epoch} had the higher validation accuracy of {highest.val_accuracy:.2%}" if missed else ""
+        f"; epoch {highest.epoch} had the higher validation accuracy of {percent(highest.val_accuracy)}"
+        if missed
+        else ""
     )
     return (
-        f"The best model is that of epoch {best.epoch} (validation loss {best.val_loss:.4f}, validation accuracy "
-        f"{best.val_accuracy:.2%}); it is the one that is saved{aside}."
+        f"The best model is that of epoch {best.epoch} (validation loss {number(best.val_loss, 4)}, validation "
+        f"accuracy {percent(best.val_accuracy)}); it is the one that is saved{aside}."
     )
 
 
@@ -155,9 +158,9 @@ def _classes_beside_the_average(scores: Scores, margin: float) -> list[str]:
     f1 = [(each.name, each.f1) for each in scores.classes if each.f1 is not None]
     below = sorted((pair for pair in f1 if pair[1] < scores.f1_macro - margin), key=lambda pair: pair[1])
     above = sorted((pair for pair in f1 if pair[1] > scores.f1_macro + margin), key=lambda pair: -pair[1])
-    average = f"the average F1 of {scores.f1_macro:.3f} by more than {margin:g}"
+    average = f"the average F1 of {number(scores.f1_macro, 3)} by more than {margin:g}"
     return [
-        f"{side} {average}: {_shortened([f'{name} ({value:.3f})' for name, value in classes])}."
+        f"{side} {average}: {_shortened([f'{name} ({number(value, 3)})' for name, value in classes])}."
         for side, classes in (("Below", below), ("Above", above))
     ]
 
@@ -169,15 +172,15 @@ def _extreme_areas(scores: Scores, most: int) -> list[str]:
     )
     undefined = [each.name for each in scores.classes if each.auc is None]
     sentences = []
-    if defined and f"{defined[0][1]:.3f}" == f"{defined[-1][1]:.3f}":
+    if defined and number(defined[0][1], 3) == number(defined[-1][1], 3):
         every = "every class that has one" if undefined else "every class"
-        sentences.append(f"The AUC (area under the ROC curve) is {defined[0][1]:.3f} for {every}.")
+        sentences.append(f"The AUC (area under the ROC curve) is {number(defined[0][1], 3)} for {every}.")
     elif defined:
         shown = min(most, len(defined) // 2)
         best, worst = defined[:shown], defined[::-1][:shown]
         sentences += [
-            f"{rank} AUC (area under the ROC curve): {_list([f'{name} ({area:.3f})' for name, area in classes])}."
-            for rank, classes in (("Best", best), ("Worst", worst))
+            f"{rank} AUC (area under the ROC curve): {_list([f'{name} ({number(area, 3)})' for name, area in some])}."
+            for rank, some in (("Best", best), ("Worst", worst))
         ]
     if undefined:
         sentences.append(f"AUC is undefined without images of the class and of others: {_shortened(undefined)}.")

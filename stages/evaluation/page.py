@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.common.dotted import flat
+from stages.common.rounding import number, percent
 from stages.evaluation.history import Training
 from stages.evaluation.intervals import Interval
 from stages.evaluation.scores import Scores
 
 MISTAKES = 16  # pictures of mistakes, the most confident ones
+PICTURE_SIDE = 128  # pixels of a picture of an image, which the page shows as wide as 8rem, usually 128 pixels
 METRICS = {
     "accuracy": "Accuracy",
     "loss": "Loss (cross-entropy, nats)",
@@ -149,9 +151,11 @@ def most_confident_mistakes(
 
 
 def _image_uri(image: NDArray[np.uint8]) -> str:
-    """``image``, shape (size, size, 3), RGB, as a PNG in a data URI."""
+    """``image``, shape (size, size, 3), RGB, as a PNG in a data URI, as large as it is shown at most."""
     written = io.BytesIO()
-    Image.fromarray(np.asarray(image)).save(written, "PNG")
+    shown = Image.fromarray(np.asarray(image))
+    shown.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+    shown.save(written, "PNG")
     return _png_uri(written.getvalue())
 
 
@@ -173,7 +177,7 @@ def _escaped_for_markdown(value: object) -> Markup:
 
 
 def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"
+    return "undefined" if value is None else number(value, 4)
 
 
 _TEMPLATES = jinja2.Environment(
@@ -191,5 +195,5 @@ _TEMPLATES.filters |= {
     "number": _number,
     "thousands": lambda count: f"{count:,}",
     "warnings": lambda found: f"{found:,} warning{'s' * (found != 1)}" if found else "nothing found",
-    "percent": lambda share: f"{share:.2%}",
+    "percent": percent,
 }

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common.parameters import Train
+from stages.common.rounding import number, percent
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ class TrainingState:
         """The last finished epoch as a line for a person."""
         epoch = self.history[-1]
         line = (
-            f"epoch {epoch.epoch:2}: loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.2%}; "
-            f"validation loss {epoch.val_loss:.4f}, accuracy {epoch.val_accuracy:.2%}"
+            f"epoch {epoch.epoch:2}: loss {number(epoch.loss, 4)}, accuracy {percent(epoch.accuracy)}; "
+            f"validation loss {number(epoch.val_loss, 4)}, accuracy {percent(epoch.val_accuracy)}"
         )
         if self.best_epoch == epoch.epoch:
             line += "; best so far"
