@@ -21,6 +21,7 @@ from tqdm import tqdm
 from stages.common.console import progress, run_stage
 from stages.common.names import shown
 from stages.common.rounding import percent, rounded
+from stages.dataset import splits
 from stages.dataset.decoding import decode_image
 from stages.dataset.image_folders import UnreadableError
 from stages.dataset.loose_images import LooseImage, find_images
@@ -29,7 +30,6 @@ from stages.model import class_names
 MODEL = Path("models/model.keras")
 RANKS = ("best", "second", "third")  # of the classes shown of each image
 IMAGES_AT_ONCE = 500
-BYTES_AT_ONCE = 64 * 2**20  # of pixels, whatever the model's image size
 
 HELP = """\
 Print the three most probable classes of each image, with their probabilities.
@@ -78,7 +78,7 @@ def predict(arguments: Sequence[str] | None = None) -> bool:
 
 def batches(images: Iterable[LooseImage], image_size: int) -> Iterator[Batch]:
     """The images, read and decoded to ``image_size``, as many at once as memory has room for in any case."""
-    at_once = min(IMAGES_AT_ONCE, max(1, BYTES_AT_ONCE // (3 * image_size**2)))
+    at_once = min(IMAGES_AT_ONCE, splits.at_once(image_size))
     names: list[str] = []
     pixels: list[NDArray[np.uint8]] = []
     errors: list[str] = []
