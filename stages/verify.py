@@ -4,7 +4,7 @@ Reads the folders, or zips of folders, that ``params.yaml`` names under ``datase
 
 - ``data/verified/{train,validation,test}/``, the splits (see ``stages/dataset/splits.py``),
 - ``metrics/dataset.json``, how many images there are, and how many of them gave cause for a warning,
-- ``metrics/dataset_warnings.csv``, the warnings with the names of the files,
+- ``metrics/dataset_warnings.csv``, the warnings with the names of the files; of many of a kind a sample,
 - ``plots/dataset/``, samples of each class and the number of images of each.
 
 A network learns whatever it is given: a broken file, a class that is missing from one folder, or a test image among the
@@ -20,7 +20,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ from stages.common.console import UserError, progress, run_stage
 from stages.common.files import all_or_none, write_csv, write_figure, write_json
 from stages.common.parameters import Dataset
 from stages.dataset import checks, splits
-from stages.dataset.checks import Outcome
+from stages.dataset.checks import Issue, Outcome
 from stages.dataset.decoding import Decoded, decode, tasks_of
 from stages.dataset.image_folders import ImageFolder, list_images
 from stages.dataset.inspection import Inspection
@@ -52,7 +51,7 @@ def verify() -> None:
     with all_or_none() as place:
         parts = {split: place(VERIFIED / split) for split in folders}
         images = _decode(folders, parts, dataset.image_size)
-        inspection = Inspection(folders, images, partial(splits.read_images, list(parts.values())), dataset.thresholds)
+        inspection = Inspection(folders, images, dataset.thresholds)
         outcomes = checks.run(inspection, dataset)
         _stop_at_failures(inspection, dataset, outcomes)
         _pack(inspection, parts)
@@ -116,11 +115,11 @@ def _stop_at_failures(inspection: Inspection, dataset: Dataset, outcomes: Sequen
     told = failed + [outcome for outcome in outcomes if outcome.severity == "warning" and outcome.found]
     if told:
         rows = ((o.check, *issue) for o in told for issue in checks.CHECKS[o.check](inspection, dataset))
-        write_csv(FAILURES, ("check", "subject", "problem"), rows)
+        write_csv(FAILURES, ("check", *Issue._fields), rows)
         lines[0] += f"; every finding is in {FAILURES}"
     for outcome in told:
         shown, severity = (SHOWN_ISSUES, "") if outcome.severity == "error" else (1, "warning, ")
-        examples = "; ".join(f"{subject} {problem}" for subject, problem in outcome.first[:shown])
+        examples = "; ".join(f"{subject} {problem}" for subject, problem, _ in outcome.sample[:shown])
         more = " ..." * (outcome.found > shown)
         lines.append(f"  {outcome.check} ({severity}{outcome.found:,}): {examples}{more}")
     raise UserError("\n".join(lines))
@@ -158,21 +157,20 @@ def _write_metrics(inspection: Inspection, outcomes: Sequence[Outcome], metrics:
         "exact_duplicates": found["exact_duplicate"],
         "leaked_images": found["leakage"],
         "near_duplicates": found["near_duplicate"],
-        "near_leaked_images": found["near_leakage"],
+        "near_leaked_images": inspection.near_leaked_images,
         "near_leaked_test_images": inspection.near_leaked_test_images,
         "converted_images": found["converted_image"],
         "warnings": {"total": sum(w.found for w in warnings), **{w.check: w.found for w in warnings}},
     }
     write_json(metrics, headline)
-    write_csv(
-        warnings_list, ("check", "subject", "problem"), ((w.check, *issue) for w in warnings for issue in w.first)
-    )
+    rows = ((w.check, *issue, len(w.sample), w.found) for w in warnings for issue in w.sample)
+    write_csv(warnings_list, ("check", *Issue._fields, "listed", "found"), rows)
 
 
 def _print_warnings(outcomes: Sequence[Outcome]) -> None:
     for warning in _warnings(outcomes):
-        listed = f", the first {len(warning.first):,} listed" if warning.found > len(warning.first) else ""
-        subject, problem = warning.first[0]
+        listed = f", a sample of {len(warning.sample):,} listed" if warning.found > len(warning.sample) else ""
+        subject, problem, _ = warning.sample[0]
         print(f"verify: warning, {warning.check} ({warning.found:,}{listed} in {WARNINGS}): {subject} {problem} ...")
 
 

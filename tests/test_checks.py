@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,15 +49,14 @@ def save(path: Path, pixels: NDArray[np.uint8]) -> None:
 
 def inspect(root: Path, dataset: Dataset = DATASET) -> Inspection:
     folders = {split: tuple(list_images(root, name) for name in names) for split, names in dataset.splits.items()}
-    parts, tasks = [], []
+    tasks = []
     for split, of_split in folders.items():
         part = root.parent / split
         part.mkdir(exist_ok=True)
         splits.allocate_images(part, sum(len(folder.members) for folder in of_split), SIZE)
-        parts.append(part)
         tasks += tasks_of(of_split, part, SIZE)
     images = decode(tasks, 1, lambda count: None)
-    return Inspection(folders, images, partial(splits.read_images, parts), dataset.thresholds)
+    return Inspection(folders, images, dataset.thresholds)
 
 
 def found(root: Path, dataset: Dataset = DATASET) -> dict[str, list[Issue]]:
@@ -132,26 +130,36 @@ def cut(path: Path) -> None:
         ),
         (
             lambda root: save(root / "a/x/2.png", picture(0)),
-            {"exact_duplicate": [Issue("a/x/2.png", "has the pixels of a/x/1.png")]},
+            {"exact_duplicate": [Issue("a/x/2.png", "has the pixels of a/x/1.png", "a/x/1.png")]},
         ),
         (
             lambda root: save(root / "c/x/2.png", picture(0)),
-            {"leakage": [Issue("c/x/2.png", "has the pixels of a/x/1.png, which is in another split")]},
+            {"leakage": [Issue("c/x/2.png", "has the pixels of a/x/1.png, which is in another split", "a/x/1.png")]},
         ),
         (
             lambda root: save(root / "a/y/2.png", picture(0)),
             {
-                "exact_duplicate": [Issue("a/y/2.png", "has the pixels of a/x/1.png")],
-                "label_conflict": [Issue("a/y/2.png", "has the pixels of a/x/1.png, which has another label")],
+                "exact_duplicate": [Issue("a/y/2.png", "has the pixels of a/x/1.png", "a/x/1.png")],
+                "label_conflict": [
+                    Issue("a/y/2.png", "has the pixels of a/x/1.png, which has another label", "a/x/1.png")
+                ],
             },
         ),
         (
             lambda root: save(root / "a/y/2.png", picture(0) // 2 + 40),
-            {"near_duplicate": [Issue("a/y/2.png", "has nearly the pixels of a/x/1.png")]},
+            {"near_duplicate": [Issue("a/y/2.png", "shows nearly the same picture as a/x/1.png", "a/x/1.png")]},
         ),
         (
             lambda root: save(root / "b/x/1.png", picture(0) // 2 + 40),
-            {"near_leakage": [Issue("b/x/1.png", "has nearly the pixels of a/x/1.png, which is in another split")]},
+            {
+                "near_leakage": [
+                    Issue(
+                        "b/x/1.png",
+                        "shows nearly the same picture as a/x/1.png, which is in another split",
+                        "a/x/1.png",
+                    )
+                ]
+            },
         ),
     ],
     ids=lambda value: " and ".join(value) if isinstance(value, dict) else "",
@@ -162,7 +170,7 @@ def test_a_harm_is_found_and_nothing_else(
     harm(root)
     issues = found(root)
     if "unreadable_image" in issues:  # Pillow adds how many bytes it missed
-        issues["unreadable_image"] = [Issue(name, text.split(" (")[0]) for name, text in issues["unreadable_image"]]
+        issues["unreadable_image"] = [Issue(name, text.split(" (")[0]) for name, text, _ in issues["unreadable_image"]]
     assert issues == expected
 
 
@@ -344,10 +352,21 @@ def test_a_difference_that_chance_explains_is_no_drift(root: Path) -> None:
     assert "class_drift" not in found(root)
 
 
-def test_a_check_counts_all_issues_and_keeps_the_first(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "KEPT", 2)
+def test_of_many_issues_all_are_counted_and_a_sample_over_all_folders_is_kept(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "KEPT", 3)
     for path in sorted(root.glob("*/x/*.png")):
         path.write_bytes(b"")
     (outcome,) = [outcome for outcome in checks.run(inspect(root), DATASET) if outcome.found]
     assert (outcome.check, outcome.severity, outcome.found) == ("unreadable_image", "error", 6)
-    assert outcome.first == (Issue("a/x/1.png", "is empty"), Issue("a/x/2.png", "is empty"))
+    assert outcome.sample == tuple(Issue(f"{folder}/x/1.png", "is empty") for folder in FOLDERS)
+
+
+def test_an_image_may_be_a_near_duplicate_of_several(root: Path) -> None:
+    for path in ("a/x/2", "c/y/1"):
+        save(root / f"{path}.png", picture(0) // 2 + len(path) + int(path[-1]))
+    inspection = inspect(root)
+    pairs = [(issue.subject, issue.partner) for issue in checks.near_leakage(inspection, DATASET)]
+    assert pairs == [("c/y/1.png", "a/x/1.png"), ("c/y/1.png", "a/x/2.png")]
+    assert inspection.near_leaked_images == 1

@@ -12,7 +12,6 @@ import zlib
 from io import BytesIO
 from pathlib import Path
 
-import imagehash
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from stages.common.console import UserError
-from stages.dataset import decoding, splits
+from stages.dataset import decoding, near_duplicates, splits
 from stages.dataset.decoding import Decoded, Task, decode, decode_image, tasks_of
 from stages.dataset.image_folders import ImageFolder, UnreadableError, list_images
 
@@ -189,24 +188,24 @@ def decoded_into(split: Path, folder: ImageFolder, size: int, processes: int = 1
     return decode(tasks_of([folder], split, size), processes, lambda count: None)
 
 
-def test_records_tell_digest_hash_mean_and_deviation(tmp_path: Path) -> None:
+def test_records_tell_digest_spectrum_mean_and_deviation(tmp_path: Path) -> None:
     images = [noise(SIZE, SIZE, 3, seed=0), noise(SIZE, SIZE, 3, seed=1), np.full((SIZE, SIZE, 3), 9, np.uint8)]
     images.append(images[0])
     records = decoded_into(tmp_path / "split", folder_of_images(tmp_path, images), SIZE)
     assert np.array_equal(splits.open_images(tmp_path / "split"), np.stack(images))
     assert len(set(records.digests.tolist())) == 3
     assert records.digests[0] == records.digests[3]
-    assert [int(str(imagehash.phash(Image.fromarray(image))), 16) for image in images[:2]] == records.hashes[
-        :2
-    ].tolist()
+    grey = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in images])
+    assert np.array_equal(records.spectra, near_duplicates.spectra(grey))
     assert np.allclose(records.means, [image.mean(axis=(0, 1)) for image in images], atol=1e-3)
     assert np.allclose(records.deviations, [image.std(axis=(0, 1)) for image in images], atol=1e-3)
 
 
-def test_the_hash_of_larger_images_is_that_of_imagehash(tmp_path: Path) -> None:
+def test_larger_images_are_compared_in_a_smaller_size(tmp_path: Path) -> None:
     images = [noise(48, 48, 3, seed=seed) for seed in range(20)]
     records = decoded_into(tmp_path / "split", folder_of_images(tmp_path, images), 48)
-    assert [int(str(imagehash.phash(Image.fromarray(image))), 16) for image in images] == records.hashes.tolist()
+    small = [Image.fromarray(image).convert("L").resize((32, 32), Image.Resampling.LANCZOS) for image in images]
+    assert np.array_equal(records.spectra, near_duplicates.spectra(np.stack([np.asarray(each) for each in small])))
 
 
 def test_results_do_not_depend_on_the_number_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +214,7 @@ def test_results_do_not_depend_on_the_number_of_processes(tmp_path: Path, monkey
     (tmp_path / "images/a/005.png").write_bytes(b"no image")
     one, two = (decoded_into(tmp_path / f"split{processes}", folder, SIZE, processes) for processes in (1, 2))
     assert one.errors == two.errors == {5: "is no PNG, JPEG, WEBP, GIF or BMP image"}
-    for name in ("digests", "hashes", "means", "deviations"):
+    for name in ("digests", "spectra", "means", "deviations"):
         assert np.array_equal(getattr(one, name), getattr(two, name))
     assert (tmp_path / "split1/images.npy").read_bytes() == (tmp_path / "split2/images.npy").read_bytes()
 

@@ -1,96 +1,187 @@
-"""The perceptual hash against imagehash's, and the search against pairs that are known."""
+"""The spectrum against a definition with NumPy's FFT, the correlation against shifts that are known, and the search."""
 
 from __future__ import annotations
 
-import imagehash
+from io import BytesIO
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from stages.dataset.near_duplicates import ENOUGH_PAIRS, NEIGHBOURS, close_pairs, find_partners, perceptual_hashes
+from stages.dataset import near_duplicates
+from stages.dataset.near_duplicates import FREQUENCIES, SIDE, UNIT, correlations, find_partners, spectra, usual_limit
 
-
-def with_flipped_bits(value: int, count: int, generator: np.random.Generator) -> int:
-    return value ^ sum(1 << int(bit) for bit in generator.choice(64, count, replace=False))
-
-
-def one_split(hashes: NDArray[np.uint64]) -> NDArray[np.int32]:
-    return np.zeros(len(hashes), np.int32)
+Grey = NDArray[np.uint8]
 
 
-def test_the_hash_is_that_of_imagehash() -> None:
-    generator = np.random.default_rng(0)
-    noise = generator.integers(0, 256, (300, 32, 32), dtype=np.uint8)
-    smooth = [np.asarray(Image.fromarray(image[:5, :5]).resize((32, 32), Image.Resampling.BICUBIC)) for image in noise]
-    for grey in (noise, np.stack(smooth)):
-        expected = [int(str(imagehash.phash(Image.fromarray(image))), 16) for image in grey]
-        assert perceptual_hashes(grey).tolist() == expected
+def scenes(count: int, seed: int = 0, side: int = SIDE) -> Grey:
+    """As unlike each other as photographs are: noise whose amplitude falls with the frequency."""
+    noise = np.random.default_rng(seed).normal(size=(count, side, side))
+    frequency = np.hypot(np.fft.fftfreq(side)[:, np.newaxis], np.fft.fftfreq(side))
+    smooth = np.fft.ifft2(np.fft.fft2(noise) / np.maximum(frequency, 1 / side)).real
+    scaled = 128 + 45 * (smooth - smooth.mean()) / smooth.std()
+    drawn: Grey = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    return drawn
 
 
-@pytest.mark.parametrize(("distance", "recall"), [(4, 1.0), (6, 0.999), (8, 0.985)])
-def test_nearly_all_close_pairs_are_found(distance: int, recall: float) -> None:
-    count = 20_000
+def articles(count: int) -> Grey:
+    """As alike as Fashion-MNIST: ten kinds of grey shapes, centred on black; a kind's sizes and shades differ."""
     generator = np.random.default_rng(1)
-    originals = generator.integers(0, 2**64, count, dtype=np.uint64)
-    copies = np.array([with_flipped_bits(int(value), distance, generator) for value in originals[:2000]], np.uint64)
-    hashes = np.concatenate([originals, copies])
-    found = {(later, earlier) for later, earlier in close_pairs(hashes, one_split(hashes), 8).tolist()}
-    assert sum((count + index, index) in found for index in range(len(copies))) >= recall * len(copies)
+    drawn = []
+    for index in range(count):
+        kind = np.random.default_rng(index % 10)
+        corners = np.cumsum(kind.dirichlet(np.ones(9))) * 2 * np.pi
+        radii = kind.uniform(0.4, 1, 9) + generator.normal(0, 0.06, 9)
+        x, y = generator.normal(12, 1.2, 2)
+        image = Image.new("L", (4 * SIDE, 4 * SIDE))
+        outline = [
+            (64 + 4 * x * r * np.cos(a), 64 + 4 * y * r * np.sin(a)) for a, r in zip(corners, radii, strict=True)
+        ]
+        ImageDraw.Draw(image).polygon(outline, fill=int(generator.uniform(90, 255)))
+        pixels = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX))
+        drawn.append(np.clip(pixels + (pixels > 0) * generator.normal(0, 8, pixels.shape), 0, 255).astype(np.uint8))
+    return np.stack(drawn)
 
 
-def test_pairs_are_those_within_the_distance() -> None:
-    generator = np.random.default_rng(1)
-    hashes = np.array([with_flipped_bits(0, index % 12, generator) for index in range(300)], np.uint64)
-    distances = np.bitwise_count(hashes[:, np.newaxis] ^ hashes)
-    pairs = close_pairs(hashes, one_split(hashes), 8)
-    assert len(pairs) > 300
-    assert (distances[pairs[:, 0], pairs[:, 1]] <= 8).all()
-    assert (pairs[:, 0] > pairs[:, 1]).all()
-    assert np.array_equal(pairs, np.unique(pairs, axis=0))
+def partners(grey: Grey, split_of: NDArray[np.int32] | None = None) -> list[list[int]]:
+    found: list[list[int]] = find_partners(
+        spectra(grey), np.zeros(len(grey), np.int32) if split_of is None else split_of, 0.93
+    ).tolist()
+    return found
 
 
-def test_equal_hashes_are_always_found() -> None:
-    hashes = np.random.default_rng(2).integers(0, 2**64, 1000, dtype=np.uint64)
-    hashes[900:] = hashes[:100]
-    assert close_pairs(hashes, one_split(hashes), 0).tolist() == [[900 + index, index] for index in range(100)]
+def score(one: Grey, other: Grey) -> float:
+    return float(correlations(spectra(np.stack([one, other])), np.array([[1, 0]]))[0])
 
 
-def test_thousands_of_images_that_are_all_alike_make_few_pairs() -> None:
-    count = 20_000
-    alternating = np.arange(count, dtype=np.int32) % 2
-    generator = np.random.default_rng(5)
-    hashes = np.array([with_flipped_bits(0x0F0F0F0F, 3, generator) for _ in range(count)], np.uint64)
-    pairs = close_pairs(hashes, alternating, 8)
-    assert len(pairs) <= (NEIGHBOURS + 2 * ENOUGH_PAIRS) * count
-    same_split = alternating[pairs[:, 0]] == alternating[pairs[:, 1]]
-    for kind in (pairs[same_split], pairs[~same_split]):
-        assert np.isin(np.arange(count), kind).all()
+def test_a_spectrum_holds_the_low_frequencies_of_the_windowed_image() -> None:
+    grey = scenes(20)
+    position = np.minimum(np.arange(1, 33), np.arange(32, 0, -1))
+    window = np.where(position < 8.25, (1 - np.cos(np.pi * position / 8.25)) / 2, 1)
+    centred = grey - grey.mean(axis=(1, 2), keepdims=True)
+    frequency = np.fft.fft2(centred * window * window[:, np.newaxis])[:, FREQUENCIES[:, 0], FREQUENCIES[:, 1]]
+    weighted = frequency * np.hypot(*FREQUENCIES.T) ** 0.75
+    expected = np.concatenate([weighted.real, weighted.imag], axis=1)
+    expected *= UNIT / np.sqrt((expected**2).sum(axis=1, keepdims=True))
+    assert np.abs(spectra(grey) - expected).max() < 1.5
 
 
-def test_no_or_one_image_has_no_partner() -> None:
-    for count in (0, 1):
-        hashes = np.zeros(count, np.uint64)
-        partners = find_partners(
-            hashes, one_split(hashes), 8, 0.9, lambda rows: np.zeros((len(rows), 4, 4, 3), np.uint8)
-        )
-        assert partners.shape == (0, 2)
+def test_no_constant_lies_where_the_last_bit_of_a_cosine_decides_its_rounding() -> None:
+    phases = 2 * np.pi / SIDE * np.arange(SIDE)
+    position = np.minimum(np.arange(1, 33), np.arange(32, 0, -1))
+    window = np.sin(np.pi / 2 * np.minimum(position / 8.25, 1)) ** 2
+    unrounded = [
+        UNIT * np.cos(phases),
+        UNIT * np.outer(window, np.cos(phases)).ravel(),
+        16 * np.hypot(*FREQUENCIES.T) ** 0.75,
+    ]
+    for values in unrounded:
+        assert np.abs(np.abs(values % 1) - 0.5).min() > 1e-9
 
 
-def test_partners_are_confirmed_by_their_pixels() -> None:
-    generator = np.random.default_rng(3)
-    images = generator.integers(0, 200, (5, 8, 8, 3), dtype=np.uint8)
-    images[2] = images[0] + generator.integers(0, 10, (8, 8, 3), dtype=np.uint8)
-    images[3] = 7  # of one colour, so that it correlates with nothing
-    images[4] = images[0]
-    hashes = np.zeros(5, np.uint64)
-    split_of = np.array([0, 0, 0, 0, 1], np.int32)
-    assert find_partners(hashes, split_of, 8, 0.9, lambda rows: images[rows]).tolist() == [[2, 0], [4, 0]]
-    assert find_partners(hashes, split_of, 8, 0.9999, lambda rows: images[rows]).tolist() == [[4, 0]]
+def test_products_of_spectra_are_exact_in_any_order() -> None:
+    codes = spectra(scenes(300))
+    assert (codes.astype(np.int64) ** 2).sum(axis=1).max() < 2**24
+    exact = codes.astype(np.int64) @ codes.astype(np.int64).T
+    assert np.array_equal(near_duplicates._products(codes, codes), exact)
+
+
+def as_jpeg(grey: Grey, quality: int) -> Grey:
+    file = BytesIO()
+    Image.fromarray(grey).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda grey: grey,
+        lambda grey: grey // 2 + 40,
+        lambda grey: as_jpeg(grey, 40),
+        lambda grey: np.clip(grey + np.random.default_rng(0).integers(-20, 21, grey.shape), 0, 255).astype(np.uint8),
+        lambda grey: np.asarray(Image.fromarray(grey).resize((16, 16)).resize((32, 32))),
+        lambda grey: np.asarray(Image.fromarray(grey[1:-1, 1:-1]).resize((32, 32), Image.Resampling.BILINEAR)),
+    ],
+    ids=["equal", "darker and flatter", "JPEG of quality 40", "noise", "half the resolution", "a pixel cropped"],
+)
+def test_copies_of_a_scene_correlate(change: object) -> None:
+    assert callable(change)
+    assert np.mean([score(grey, change(grey)) >= 0.93 for grey in scenes(60)]) >= 0.95
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 1), (1, 1), (-2, 0), (1, -2), (2, 2)])
+def test_a_shift_costs_little(down: int, right: int) -> None:
+    wide = scenes(60, side=48)
+    shifted = wide[:, 8 + down : 40 + down, 8 + right : 40 + right]
+    scores = [score(one, other) for one, other in zip(wide[:, 8:40, 8:40], shifted, strict=True)]
+    unshifted = [
+        float(a.astype(int) @ b) / UNIT**2
+        for a, b in zip(spectra(wide[:, 8:40, 8:40]), spectra(shifted).astype(int), strict=True)
+    ]
+    assert np.median(scores) > 0.88
+    assert np.median(scores) > np.median(unshifted)
+
+
+def test_different_scenes_do_not_correlate() -> None:
+    assert partners(scenes(2000)) == []
+
+
+def test_a_copy_is_found_among_many_scenes() -> None:
+    grey = scenes(2000)
+    copies = np.stack([as_jpeg(each, 60) for each in grey[:100]])
+    assert partners(np.concatenate([grey, copies])) == [[2000 + index, index] for index in range(100)]
+
+
+def test_alike_articles_are_no_copies_but_their_copies_are() -> None:
+    grey = articles(3000)
+    assert score(grey[0], grey[10]) > 0.8
+    assert len(np.unique(partners(grey))) < 0.01 * len(grey)
+    with_copies = np.concatenate([grey, grey[:50] // 2 + 20])
+    found = partners(with_copies)
+    assert sum([3000 + index, index] in found for index in range(50)) >= 48
+
+
+def test_copies_are_found_though_every_image_has_one() -> None:
+    grey = scenes(40)
+    found = partners(np.concatenate([grey, np.stack([as_jpeg(each, 40) for each in grey])]))
+    assert found == [[40 + index, index] for index in range(40)]
+
+
+def test_the_limit_is_what_chance_leaves_to_few_of_the_images() -> None:
+    assert 0 < usual_limit(spectra(scenes(1500))) < 0.93 < usual_limit(spectra(articles(1500))) <= 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 6])
+def test_few_images_are_compared_too(count: int) -> None:
+    grey = scenes(6)[:count]
+    assert partners(grey) == []
+    if count:
+        assert partners(np.concatenate([grey, grey[:1] // 2 + 40])) == [[count, 0]]
+
+
+def test_images_of_one_colour_have_no_partner() -> None:
+    flat = np.arange(40, dtype=np.uint8)[:, np.newaxis, np.newaxis].repeat(32, axis=1).repeat(32, axis=2)
+    assert not spectra(flat).any()
+    assert partners(flat) == []
+    assert partners(np.concatenate([flat, scenes(2), scenes(1) // 2])) == [[42, 40]]
 
 
 def test_a_partner_in_the_split_does_not_hide_one_in_another() -> None:
-    images = np.random.default_rng(4).integers(0, 256, (1, 8, 8, 3), dtype=np.uint8).repeat(4, axis=0)
-    split_of = np.array([0, 0, 1, 1], np.int32)
-    partners = find_partners(np.zeros(4, np.uint64), split_of, 8, 0.9, lambda rows: images[rows])
-    assert partners.tolist() == [[1, 0], [2, 0], [3, 0], [3, 2]]
+    grey = scenes(1).repeat(4, axis=0)
+    grey[1:] = grey[1:] // 2 + np.arange(3, dtype=np.uint8)[:, np.newaxis, np.newaxis]
+    found = partners(grey, np.array([0, 0, 1, 1], np.int32))
+    assert found == [[1, 0], [2, 0], [2, 1], [3, 0], [3, 1], [3, 2]]
+
+
+def test_thousands_of_images_that_are_all_alike_make_few_pairs() -> None:
+    count = 2500
+    noise = np.random.default_rng(0).integers(-8, 9, (count, SIDE, SIDE))
+    alike = np.clip(scenes(1) + noise, 0, 255).astype(np.uint8)
+    alternating = np.arange(2 * count + 500, dtype=np.int32) % 2
+    found = np.array(partners(np.concatenate([alike, scenes(count + 500, seed=1)]), alternating))
+    assert found.max() < count
+    assert len(found) <= 2 * near_duplicates.PARTNERS * count
+    same_split = alternating[found[:, 0]] == alternating[found[:, 1]]
+    for kind in (found[same_split], found[~same_split]):
+        assert len(np.unique(kind)) > 0.9 * count

@@ -81,8 +81,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = {"classes": 3, "near_duplicates": 0, "near_leaked_images": 1, "near_leaked_test_images": 1}
     warned = {"warnings": {"total": 1, "near_leakage": 1}}
     write_json(folder / "metrics/dataset.json", counts | found | warned)
-    warning = ("near_leakage", "test/7.png", "has nearly the pixels of train/5.png, which is in another split")
-    write_csv(folder / "metrics/dataset_warnings.csv", ("check", "subject", "problem"), [warning])
+    warning = ("near_leakage", "test/7.png", "shows nearly the same picture", "train/5.png", 1, 1)
+    header = ("check", "subject", "problem", "partner", "listed", "found")
+    write_csv(folder / "metrics/dataset_warnings.csv", header, [warning])
     return folder
 
 

@@ -13,7 +13,7 @@ from stages.common.files import write_csv, write_json
 from stages.dataset.splits import Split
 from stages.dataset.verified import load_metrics, sample_pairs
 
-HEADER = ("check", "subject", "problem")
+HEADER = ("check", "subject", "problem", "partner", "listed", "found")
 
 
 def split(folder: str, count: int) -> Split:
@@ -24,15 +24,15 @@ def split(folder: str, count: int) -> Split:
 
 
 TRAIN, TEST = split("train1", 30), split("test", 20)
-OTHER_WARNING = ("channel_drift", "test", "differs")
+OTHER_WARNING = ("channel_drift", "test", "differs", "", 1, 1)
 
 
 def test_the_pairs_have_the_images_that_the_warnings_name(tmp_path: Path) -> None:
     file = tmp_path / "warnings.csv"
     rows = [
         OTHER_WARNING,
-        ("near_duplicate", "train1/c/7.png", "has nearly the pixels of train1/c/3.png"),
-        ("near_leakage", "test/c/9.png", "has nearly the pixels of train1/c/5.png, which is in another split"),
+        ("near_duplicate", "train1/c/7.png", "in any words", "train1/c/3.png", 1, 1),
+        ("near_leakage", "test/c/9.png", "", "train1/c/5.png", 1, 1),
     ]
     write_csv(file, HEADER, rows)
     within, across = sample_pairs(file, [TRAIN, TEST], 8)
@@ -47,7 +47,7 @@ def test_of_many_pairs_some_are_taken_evenly_over_the_list(tmp_path: Path) -> No
     write_csv(
         file,
         HEADER,
-        [("near_duplicate", f"train1/c/{i}.png", "has nearly the pixels of train1/c/0.png") for i in range(1, 13)],
+        [("near_duplicate", f"train1/c/{i}.png", "", "train1/c/0.png", 12, 12) for i in range(1, 13)],
     )
     assert [pair.names[0] for pair in sample_pairs(file, [TRAIN], 3)] == [f"train1/c/{i}.png" for i in (1, 5, 9)]
 
@@ -61,7 +61,7 @@ def test_a_missing_list_and_one_of_other_images_are_errors_that_name_it(tmp_path
     file = tmp_path / "warnings.csv"
     with pytest.raises(UserError, match=rf"{re.escape(str(file))}.*run `dvc repro verify`"):
         sample_pairs(file, [TRAIN], 8)
-    write_csv(file, HEADER, [("near_duplicate", "other/c/1.png", "has nearly the pixels of other/c/0.png")])
+    write_csv(file, HEADER, [("near_duplicate", "other/c/1.png", "", "other/c/0.png", 1, 1)])
     with pytest.raises(UserError, match=r"other/c/1\.png"):
         sample_pairs(file, [TRAIN], 8)
 

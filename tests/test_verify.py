@@ -97,7 +97,7 @@ def test_a_sound_dataset_is_packed_and_described(root: Path) -> None:
         "converted_images": 0,
         "warnings": {"total": 0},
     }
-    assert Path("metrics/dataset_warnings.csv").read_text() == "check,subject,problem\n"
+    assert Path("metrics/dataset_warnings.csv").read_text() == "check,subject,problem,partner,listed,found\n"
     for name in ("samples", "class_counts"):
         with Image.open(f"plots/dataset/{name}.png") as picture:
             assert picture.width <= 1280
@@ -122,8 +122,8 @@ def test_warnings_are_counted_by_check_and_listed_with_their_files(root: Path) -
     assert metrics["exact_duplicates"] == metrics["converted_images"] == 1
     assert metrics["warnings"] == {"total": 2, "converted_image": 1, "exact_duplicate": 1}
     assert Path("metrics/dataset_warnings.csv").read_text().splitlines()[1:] == [
-        "converted_image,c/001_square/000.png,resized from 20x20",
-        "exact_duplicate,b/000_circle/000.png,has the pixels of a/000_circle/000.png",
+        "converted_image,c/001_square/000.png,resized from 20x20,,1,1",
+        "exact_duplicate,b/000_circle/000.png,has the pixels of a/000_circle/000.png,a/000_circle/000.png,1,1",
     ]
 
 
@@ -285,7 +285,7 @@ def test_a_check_that_is_off_says_nothing(root: Path) -> None:
     verify()
     metrics = json.loads(Path("metrics/dataset.json").read_text())
     assert (metrics["exact_duplicates"], metrics["warnings"]) == (1, {"total": 0})
-    assert Path("metrics/dataset_warnings.csv").read_text() == "check,subject,problem\n"
+    assert Path("metrics/dataset_warnings.csv").read_text() == "check,subject,problem,partner,listed,found\n"
 
 
 def test_a_split_without_images_is_an_error_whatever_the_severities(root: Path) -> None:

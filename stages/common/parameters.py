@@ -98,7 +98,6 @@ class Thresholds(Section):
 
     blank_deviation: Annotated[float, Field(ge=0, le=255)]
     class_ratio: Annotated[float, Field(ge=1)]
-    hash_distance: Annotated[int, Field(ge=0, le=16)]
     correlation: Fraction
     drift_effect: Annotated[float, Field(ge=0)]
     drift_significance: Share

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import combinations, islice
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -16,25 +16,29 @@ from stages.common.rounding import number, percent
 from stages.dataset.image_folders import ImageFolder
 from stages.dataset.inspection import Inspection
 
-KEPT = 1000  # issues of a check that a warning lists; a dataset of nothing but duplicates would list millions
+KEPT = 1000  # issues of a check that are listed as a sample; a dataset of nothing but duplicates would list millions
 SHOWN_CLASSES = 5  # named in one message
 LAST, FIRST = 1, 2  # columns of Inspection.copies
 
 
 class Issue(NamedTuple):
-    """One thing that is wrong: the image, folder or split, and what is wrong with it."""
+    """One thing that is wrong: the image, folder or split, what is wrong with it, and the other image of a pair."""
 
     subject: str
     problem: str
+    partner: str = ""
 
 
 class Outcome(NamedTuple):
-    """What one check found: how many issues there are, and the first :data:`KEPT` of them."""
+    """What one check found: how many issues there are, and all of them, or a sample of :data:`KEPT`.
+
+    Issues come folder by folder and class by class, so a sample spread evenly over them shows every large class.
+    """
 
     check: str
     severity: Severity
     found: int
-    first: tuple[Issue, ...]
+    sample: tuple[Issue, ...]
 
 
 Check = Callable[[Inspection, Dataset], Iterable[Issue]]
@@ -44,9 +48,10 @@ def run(inspection: Inspection, dataset: Dataset) -> list[Outcome]:
     """Run every check, those that are off too (the metrics tell their numbers), in the order of :data:`CHECKS`."""
     outcomes = []
     for name, check in CHECKS.items():
-        issues = iter(check(inspection, dataset))
-        first = tuple(islice(issues, KEPT))
-        outcomes.append(Outcome(name, getattr(dataset.checks, name), len(first) + sum(1 for _ in issues), first))
+        found = sum(1 for _ in check(inspection, dataset))
+        listed = {index * found // KEPT for index in range(KEPT)} if found > KEPT else range(found)
+        sample = tuple(issue for index, issue in enumerate(check(inspection, dataset)) if index in listed)
+        outcomes.append(Outcome(name, getattr(dataset.checks, name), found, sample))
     return outcomes
 
 
@@ -147,13 +152,13 @@ def label_conflict(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
 def near_duplicate(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
     image, partner = inspection.near_partners.T
     same_split = inspection.split_of[image] == inspection.split_of[partner]
-    return _pairs(inspection, inspection.near_partners[same_split], "has nearly the pixels of {}")
+    return _pairs(inspection, inspection.near_partners[same_split], "shows nearly the same picture as {}")
 
 
 def near_leakage(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
     image, partner = inspection.near_partners.T
     other_split = inspection.split_of[image] != inspection.split_of[partner]
-    problem = "has nearly the pixels of {}, which is in another split"
+    problem = "shows nearly the same picture as {}, which is in another split"
     return _pairs(inspection, inspection.near_partners[other_split], problem)
 
 
@@ -267,7 +272,8 @@ def _by_image(inspection: Inspection, problems: Mapping[int, str]) -> Iterator[I
 def _pairs(inspection: Inspection, pairs: NDArray[np.int64], problem: str) -> Iterator[Issue]:
     """An issue for the first image of each pair; ``problem`` has a place for the name of the second."""
     for row, other in pairs:
-        yield Issue(inspection.names[row], problem.format(inspection.names[other]))
+        partner = inspection.names[other]
+        yield Issue(inspection.names[row], problem.format(partner), partner)
 
 
 def _copies(

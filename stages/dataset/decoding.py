@@ -64,7 +64,7 @@ class Decoded:
         conversions: what was done to an image that was not RGB of the wanted size, by its index.
         digests: uint64, shape (n,), hashes of the pixels. Two different images share one with a probability of 10^-8
             among a million.
-        hashes: uint64, shape (n,), perceptual hashes.
+        spectra: int8, shape (n, 96), coarse structure, see ``near_duplicates.spectra``.
         means: float32, shape (n, 3), mean of each channel, 0 to 255.
         deviations: float32, shape (n, 3), standard deviation of each channel.
     """
@@ -72,7 +72,7 @@ class Decoded:
     errors: dict[int, str]
     conversions: dict[int, str]
     digests: NDArray[np.uint64]
-    hashes: NDArray[np.uint64]
+    spectra: NDArray[np.int8]
     means: NDArray[np.float32]
     deviations: NDArray[np.float32]
 
@@ -200,7 +200,7 @@ def _decode_task(task: Task) -> Decoded:
             pixels[index] = np.asarray(image)
     splits.open_images(task.split)[task.first_row : task.first_row + count] = pixels
     channels = np.ascontiguousarray(pixels.reshape(count, -1, 3).transpose(0, 2, 1)).astype(np.float32)
-    hashes = near_duplicates.perceptual_hashes(_grey(channels, size))
+    spectra = near_duplicates.spectra(_grey(channels, size))
     means = channels.mean(axis=2)
     channels -= means[:, :, np.newaxis]
     deviations = np.sqrt(np.einsum("ncp,ncp->nc", channels, channels) / size**2)
@@ -209,14 +209,14 @@ def _decode_task(task: Task) -> Decoded:
         errors=errors,
         conversions=conversions,
         digests=np.frombuffer(digests, np.uint64),
-        hashes=hashes,
+        spectra=spectra,
         means=means,
         deviations=deviations,
     )
 
 
 def _grey(channels: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
-    """The images as Pillow makes them grey (ITU-R 601-2 luma in 16-bit fixed point), in the size that is hashed.
+    """The images as Pillow makes them grey (ITU-R 601-2 luma in 16-bit fixed point), in the size that is compared.
 
     Args:
         channels: whole numbers 0 to 255, shape (n, 3, size * size).
@@ -225,7 +225,7 @@ def _grey(channels: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
     # `convert`, called for each.
     luma = np.array([19595, 38470, 7471], np.float32) @ channels
     grey = ((luma + 0x8000) / 0x10000).astype(np.uint8).reshape(-1, size, size)
-    side = near_duplicates.HASH_INPUT
+    side = near_duplicates.SIDE
     if size == side:
         return grey
     small = [Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS) for image in grey]
@@ -243,7 +243,7 @@ def _joined(results: Sequence[Decoded]) -> Decoded:
             start + i: text for start, r in zip(starts, results, strict=False) for i, text in r.conversions.items()
         },
         digests=np.concatenate([result.digests for result in results]),
-        hashes=np.concatenate([result.hashes for result in results]),
+        spectra=np.concatenate([result.spectra for result in results]),
         means=np.concatenate([result.means for result in results]),
         deviations=np.concatenate([result.deviations for result in results]),
     )

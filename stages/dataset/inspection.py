@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -24,13 +24,11 @@ class Inspection:
     Attributes:
         folders: those of each split, by its name.
         images: of all folders, one after the other.
-        read: from k rows, int64, to the pixels of these images, uint8, shape (k, size, size, 3).
         thresholds: of the search for near duplicates.
     """
 
     folders: Mapping[str, tuple[ImageFolder, ...]]
     images: Decoded
-    read: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
     thresholds: Thresholds
 
     @cached_property
@@ -104,22 +102,20 @@ class Inspection:
 
     @cached_property
     def near_partners(self) -> NDArray[np.int64]:
-        """Shape (m, 2): an image and an earlier one that it nearly, not wholly, equals.
+        """Shape (m, 2): an image and an earlier one of the same scene, sorted; see ``near_duplicates.find_partners``.
 
-        Each image is first in one row at most with a partner in its split, and in one with a partner in another. Of
-        wholly equal images the first stands for all.
+        Of wholly equal images the first stands for all.
         """
         rows = np.flatnonzero(self.readable)
         _, first = np.unique(self.images.digests[rows], return_index=True)
         rows = rows[np.sort(first)]
-        partners = find_partners(
-            self.images.hashes[rows],
-            self.split_of[rows],
-            self.thresholds.hash_distance,
-            self.thresholds.correlation,
-            lambda some: self.read(rows[some]),
-        )
-        return rows[partners]
+        return rows[find_partners(self.images.spectra[rows], self.split_of[rows], self.thresholds.correlation)]
+
+    @property
+    def near_leaked_images(self) -> int:
+        """How many images have an earlier near duplicate in another split; one may have several."""
+        image, partner = self.near_partners.T
+        return len(np.unique(image[self.split_of[image] != self.split_of[partner]]))
 
     @property
     def near_leaked_test_images(self) -> int:

@@ -80,25 +80,6 @@ def open_images(folder: Path) -> NDArray[np.uint8]:
     return images
 
 
-def read_images(folders: Sequence[Path], rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Some images of several allocated splits, whose rows are counted through as if they were one.
-
-    The memory maps are opened anew at each call: pages that one map has touched count as the process's memory until it
-    is closed, and in the end they would be the whole dataset.
-
-    Returns:
-        Shape (len(rows), size, size, 3).
-    """
-    maps = [open_images(folder) for folder in folders]
-    pixels = np.empty((len(rows), *maps[0].shape[1:]), np.uint8)
-    first_row = 0
-    for images in maps:
-        inside = (rows >= first_row) & (rows < first_row + len(images))
-        pixels[inside] = images[rows[inside] - first_row]
-        first_row += len(images)
-    return pixels
-
-
 def at_once(image_size: int) -> int:
     """How many images of ``image_size`` pixels a side are in memory together: :data:`BYTES_AT_ONCE`, at least one."""
     return max(1, BYTES_AT_ONCE // (3 * image_size**2))
@@ -132,7 +113,8 @@ def keep_images(folder: Path, keep: NDArray[np.bool_]) -> None:
     count = at_once(open_images(folder).shape[1])
     for start in range(0, len(kept), count):
         rows = kept[start : start + count]
-        open_images(shorter)[start : start + len(rows)] = read_images([folder], rows)
+        # Opened anew: pages that a memory map has touched count as the process's memory until it is closed.
+        open_images(shorter)[start : start + len(rows)] = open_images(folder)[rows]
     os.replace(shorter / "images.npy", folder / "images.npy")
     shorter.rmdir()
 

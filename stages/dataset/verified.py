@@ -14,11 +14,7 @@ from numpy.typing import NDArray
 from stages.common.console import UserError
 from stages.dataset.splits import Split
 
-# What the checks of these names say of an image, before and after the name of the other.
-WORDS = {
-    "near_duplicate": ("has nearly the pixels of ", ""),
-    "near_leakage": ("has nearly the pixels of ", ", which is in another split"),
-}
+PAIRED = ("near_duplicate", "near_leakage")  # the checks whose warnings name two images that are worth seeing
 
 
 class Pair(NamedTuple):
@@ -56,19 +52,17 @@ def sample_pairs(warnings: Path, splits: Sequence[Split], most: int) -> list[Pai
     """
     try:
         with open(warnings, newline="", encoding="utf-8") as file:
-            listed = [row for row in csv.DictReader(file) if row["check"] in WORDS]
+            listed = [row for row in csv.DictReader(file) if row["check"] in PAIRED]
         count = min(most, len(listed))
         chosen = [listed[index * len(listed) // count] for index in range(count)]
         place = {name: (split, row) for split in splits for row, name in enumerate(split.names)}
-        return [_pair(row["check"], row["subject"], row["problem"], place) for row in chosen]
+        return [_pair(row["check"], (row["subject"], row["partner"]), place) for row in chosen]
     except (FileNotFoundError, KeyError) as error:
         raise UserError(
             f"{warnings} does not list warnings on these splits ({error}); run `dvc repro verify`"
         ) from error
 
 
-def _pair(check: str, subject: str, problem: str, place: Mapping[str, tuple[Split, int]]) -> Pair:
-    before, after = WORDS[check]
-    names = subject, problem.removeprefix(before).removesuffix(after)
+def _pair(check: str, names: tuple[str, str], place: Mapping[str, tuple[Split, int]]) -> Pair:
     (one, one_row), (other, other_row) = place[names[0]], place[names[1]]
     return Pair(check, names, (one.images[one_row], other.images[other_row]))
