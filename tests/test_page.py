@@ -108,6 +108,14 @@ def test_equal_contents_give_equal_bytes(html: str) -> None:
     assert as_markdown(some_page()) == as_markdown(some_page())
 
 
+def test_near_duplicates_are_said_to_flatter_only_where_they_cross_splits_and_a_sample_is_called_one(html: str) -> None:
+    assert "can make figures on that split too good" in html
+    assert "a sample spread evenly over its folders and classes" in html
+    assert "A sample, spread evenly over the pairs listed" in html
+    within = {**some_page().dataset, "near_leaked_images": 0, "warnings": {"total": 2, "near_duplicate": 2}}
+    assert "too good" not in as_html(some_page(dataset=within))
+
+
 def test_where_nothing_was_found_the_page_says_so() -> None:
     dataset = {**some_page().dataset, "near_duplicates": 0, "near_leaked_images": 0, "warnings": {"total": 0}}
     html = as_html(some_page(mistakes=[], near_duplicates=[], dataset=dataset))

@@ -20,7 +20,7 @@ from PIL import Image
 
 from stages import verify as stage
 from stages.common.console import UserError
-from stages.dataset import splits
+from stages.dataset import checks, splits
 from stages.dataset.checks import CHECKS
 from stages.verify import verify
 from tests.conftest import CLASSES, draw, draw_folder
@@ -29,12 +29,12 @@ PROJECT = Path(__file__).parent.parent
 OUTPUTS = ("data/verified", "metrics", "plots")
 
 
-def set_parameters(**checks: str) -> None:
+def set_parameters(**severities: str) -> None:
     """``params.yaml`` with the defaults, the tiny dataset and, for some checks, other severities."""
     values = yaml.safe_load((PROJECT / "params.yaml").read_text())
     dataset = values["dataset"]
     dataset.update(root="data/images", train=["a", "b"], validation=["c"], test=["d"])
-    dataset.update(image_size=16, classes=3, images_per_folder=12, checks={**dataset["checks"], **checks})
+    dataset.update(image_size=16, classes=3, images_per_folder=12, checks={**dataset["checks"], **severities})
     Path("params.yaml").write_text(yaml.safe_dump(values))
 
 
@@ -137,6 +137,19 @@ def test_the_test_images_with_a_near_duplicate_in_train_are_counted_apart(root: 
     verify()
     metrics = json.loads(Path("metrics/dataset.json").read_text())
     assert (metrics["near_leaked_images"], metrics["near_leaked_test_images"]) == (1, of_test)
+
+
+def test_of_many_warnings_a_sample_is_listed_that_says_so(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks, "KEPT", 3)
+    for file in sorted((root / "a").glob("*/00[01].png")):
+        Image.fromarray(draw(1, np.random.default_rng(9), size=20)).save(file)
+    set_parameters(label_conflict="off", exact_duplicate="off")
+    verify()
+    rows = Path("metrics/dataset_warnings.csv").read_text().splitlines()[1:]
+    assert rows == [f"converted_image,a/{name}/000.png,resized from 20x20,,3,6" for name in CLASSES]
+    assert "converted_image (6, a sample of 3 listed in metrics/dataset_warnings.csv)" in capsys.readouterr().out
 
 
 def test_all_failures_are_listed_and_summed_up(root: Path) -> None:
