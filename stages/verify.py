@@ -134,7 +134,8 @@ def _pack(inspection: Inspection, parts: Mapping[str, Path]) -> None:
         rows = np.flatnonzero(in_split)[keep]
         sizes = np.bincount(inspection.folder_of[rows], minlength=len(inspection.all_folders))
         names = [inspection.names[row] for row in rows]
-        splits.complete(part, inspection.labels[rows], inspection.classes, sizes[sizes > 0].tolist(), names)
+        depth = inspection.images.depth
+        splits.complete(part, inspection.labels[rows], inspection.classes, sizes[sizes > 0].tolist(), names, depth)
 
 
 def _draw(inspection: Inspection, train: Path, plots: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import struct
 import subprocess
 import sys
@@ -38,6 +39,11 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 PNG = encoded(Image.fromarray(noise(SIZE, SIZE, 3)))
+JPEG = encoded(Image.fromarray(noise(SIZE, SIZE, 3)), "JPEG")
+GIF = encoded(Image.fromarray(noise(SIZE, SIZE)), "GIF")
+BMP = encoded(Image.fromarray(noise(SIZE, SIZE, 3)), "BMP")
+WEBP_OPTIONS = {"lossless": True, "exact": True}
+WEBP = encoded(Image.fromarray(noise(SIZE, SIZE, 3)), "WEBP", **WEBP_OPTIONS)
 
 
 def reason(data: bytes) -> str:
@@ -46,12 +52,14 @@ def reason(data: bytes) -> str:
     return str(error.value)
 
 
+def chunk(kind: bytes, content: bytes, checksum: int | None = None) -> bytes:
+    """A chunk of a PNG, with its true checksum unless one is given."""
+    checksum = zlib.crc32(kind + content) if checksum is None else checksum
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
 def png_that_claims(width: int, height: int) -> bytes:
     """A PNG of a hundred bytes that says it has this size."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
 
@@ -87,6 +95,45 @@ def test_a_colour_that_is_declared_transparent_becomes_white(mode: str) -> None:
     assert "with transparency" in conversion
 
 
+def png_of_16_bits(values: NDArray[np.uint16], *ancillary: bytes) -> bytes:
+    """A PNG of ``values``, shape (height, width) or (height, width, channels), which Pillow can't write in colour."""
+    height, width, channels = (*values.shape, 1)[:3]
+    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = [chunk(b"IHDR", header), *ancillary, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def gradient(bits: int) -> NDArray[np.uint16]:
+    """An image of 64 x 64 whose values go through all that so many bits can hold."""
+    values = np.arange(4096) * (2**bits - 1) // 4095
+    return values.astype(np.uint16).reshape(64, 64)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4], ids=["grey", "grey and alpha", "colour", "colour and alpha"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("depth", [8, 12, 16])
+def test_of_16_bits_a_channel_the_lower_bits_that_a_dataset_uses_are_spread_to_8(
+    channels: int, bits: int, depth: int
+) -> None:
+    values = gradient(bits)
+    opaque = np.full_like(values, 65535)
+    pixels = {1: [values], 2: [values, opaque], 3: [values] * 3, 4: [values] * 3 + [opaque]}[channels]
+    data = png_of_16_bits(np.stack(pixels, axis=2) if channels > 1 else values)
+    image, conversion, own = decoding._convert(data, 64, depth)
+    expected = np.minimum(values >> (depth - 8), 255)
+    assert own == bits
+    assert np.array_equal(np.asarray(image), np.stack([expected] * 3, axis=2))
+    assert f"taken as {depth} bits a channel" in conversion
+    assert ("what is brighter as white" in conversion) == (bits > depth)
+    assert (f"of which it uses {bits}" in conversion) == (bits < depth == 16)
+
+
+def test_a_transparent_value_of_16_bits_becomes_white_and_its_neighbours_do_not() -> None:
+    image, _ = decode_image(png_of_16_bits(gradient(12), chunk(b"tRNS", struct.pack(">H", 5))), 64, 12)
+    assert np.asarray(image)[0, 4:7, 0].tolist() == [0, 255, 0]
+
+
 def test_grey_of_16_bits_keeps_its_high_byte() -> None:
     deep = np.arange(SIZE * SIZE, dtype=np.uint16).reshape(SIZE, SIZE) * 64
     image, conversion = decode_image(encoded(Image.fromarray(deep)), SIZE)
@@ -114,6 +161,169 @@ def test_a_photograph_is_turned_as_its_exif_orientation_says(orientation: int) -
     image, conversion = decode_image(encoded(stored, exif=exif.tobytes()), SIZE)
     assert np.array_equal(np.asarray(image), np.asarray(upright))
     assert conversion == ("" if orientation == 1 else "turned as its EXIF orientation says")
+
+
+SIDEWAYS = 6  # must be turned by 90 degrees clockwise to be upright
+EXIF = b"Exif\0\0MM\0*" + struct.pack(">LHHHLHxx", 8, 1, ExifTags.Base.Orientation, 3, 1, SIDEWAYS)
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+def raw_profile(name: str, content: bytes) -> bytes:
+    """As ImageMagick writes EXIF and XMP into a text chunk."""
+    digits = content.hex()
+    lines = [digits[start : start + 72] for start in range(0, len(digits), 72)]
+    return f"\n{name}\n{len(content):8}\n{chr(10).join(lines)}\n".encode()
+
+
+def png_with(*chunks: bytes, behind_the_pixels: bool = False) -> bytes:
+    position = PNG.index(b"IEND" if behind_the_pixels else b"IDAT") - 4
+    return PNG[:position] + b"".join(chunks) + PNG[position:]
+
+
+def jpeg_with(*segments: tuple[int, bytes]) -> bytes:
+    inserted = (struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content for marker, content in segments)
+    return JPEG[:2] + b"".join(inserted) + JPEG[2:]
+
+
+def itxt(content: bytes, packed: bool = False) -> bytes:
+    head = b"XML:com.adobe.xmp\0" + bytes([packed]) + b"\0en\0translated\0"
+    return chunk(b"iTXt", head + (zlib.compress(content) if packed else content))
+
+
+def ztxt(keyword: str, content: bytes) -> bytes:
+    return chunk(b"zTXt", keyword.encode() + b"\0\0" + zlib.compress(content))
+
+
+APP1_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+
+
+@pytest.mark.parametrize(
+    ("data", "source"),
+    [
+        (png_with(chunk(b"eXIf", EXIF[6:])), "EXIF"),
+        (png_with(chunk(b"eXIf", EXIF)), "EXIF"),
+        (png_with(chunk(b"eXIf", EXIF[6:]), behind_the_pixels=True), "EXIF"),
+        (png_with(chunk(b"eXIf", EXIF[6:], checksum=0)), "EXIF"),
+        (png_with(itxt(XMP)), "XMP"),
+        (png_with(itxt(XMP), behind_the_pixels=True), "XMP"),
+        (png_with(itxt(XMP, packed=True)), "XMP"),
+        (png_with(itxt(XMP.replace(b'"6"', b"'6'"))), "XMP"),
+        (png_with(itxt(b"<tiff:Orientation>6</tiff:Orientation>")), "XMP"),
+        (png_with(ztxt("Raw profile type exif", raw_profile("exif", EXIF))), "EXIF"),
+        (png_with(chunk(b"tEXt", b"Raw profile type exif\0" + raw_profile("exif", EXIF))), "EXIF"),
+        (png_with(ztxt("Raw profile type APP1", raw_profile("generic", EXIF))), "EXIF"),
+        (png_with(ztxt("Raw profile type APP1", raw_profile("generic", APP1_XMP + XMP))), "XMP"),
+        (png_with(ztxt("Raw profile type xmp", raw_profile("xmp", XMP))), "XMP"),
+        (jpeg_with((0xE1, EXIF)), "EXIF"),
+        (jpeg_with((0xE1, EXIF[:-8])), "nothing: the value is cut off"),
+        (jpeg_with((0xE1, EXIF[:-2] + bytes(1000))), "EXIF"),
+        (jpeg_with((0xE1, b"Exif\0\0not EXIF at all"), (0xE1, APP1_XMP + XMP)), "XMP"),
+        (jpeg_with((0xE1, EXIF[:-4] + bytes(4)), (0xE1, APP1_XMP + XMP)), "XMP"),
+        (jpeg_with((0xE1, APP1_XMP + XMP)), "XMP"),
+        (encoded(Image.fromarray(noise(SIZE, SIZE, 3)), "WEBP", exif=EXIF, **WEBP_OPTIONS), "EXIF"),
+        (encoded(Image.fromarray(noise(SIZE, SIZE, 3)), "WEBP", xmp=XMP, **WEBP_OPTIONS), "XMP"),
+    ],
+    ids=[
+        "PNG, EXIF", "PNG, EXIF as in JPEG", "PNG, EXIF behind the pixels", "PNG, EXIF with a bad checksum", "PNG, XMP",
+        "PNG, XMP behind the pixels", "PNG, packed XMP", "PNG, XMP in single quotes", "PNG, XMP as an element",
+        "PNG, raw EXIF profile", "PNG, unpacked raw EXIF profile", "PNG, raw APP1 profile of EXIF",
+        "PNG, raw APP1 profile of XMP", "PNG, raw XMP profile", "JPEG, EXIF", "JPEG, EXIF cut off",
+        "JPEG, EXIF that ends in zeros", "JPEG, broken EXIF and XMP", "JPEG, EXIF of orientation 0 and XMP",
+        "JPEG, XMP", "WebP, EXIF", "WebP, XMP",
+    ],
+)  # fmt: skip
+def test_an_image_is_turned_whatever_form_its_orientation_is_stored_in(data: bytes, source: str) -> None:
+    stored = noise(SIZE, SIZE, 3) if not data.startswith(b"\xff\xd8") else np.asarray(Image.open(BytesIO(JPEG)))
+    image, conversion = decode_image(data, SIZE)
+    if source.startswith("nothing"):
+        assert np.array_equal(np.asarray(image), stored)
+        assert conversion == ""
+    else:
+        assert np.array_equal(np.asarray(image), np.rot90(stored, -1))
+        assert conversion == f"turned as its {source} orientation says"
+
+
+def test_exif_goes_before_xmp() -> None:
+    upright = EXIF[:-4] + struct.pack(">Hxx", 1)
+    assert decode_image(jpeg_with((0xE1, APP1_XMP + XMP), (0xE1, upright)), SIZE)[1] == ""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png_with(chunk(b"iCCP", b"large\0\0" + zlib.compress(bytes(20_000_000)))),
+        png_with(chunk(b"iCCP", b"of another method\0\1" + bytes(99))),
+        png_with(chunk(b"iCCP", b"damaged\0\0" + bytes(99), checksum=0)),
+        png_with(ztxt("Comment", bytes(20_000_000))),
+        png_with(ztxt("Comment", bytes(20_000_000)), behind_the_pixels=True),
+        png_with(*[ztxt("Comment", bytes(1_000_000))] * 100),
+        png_with(itxt(bytes(20_000_000), packed=True)),
+        png_with(chunk(b"tEXt", b"Comment\0abc", checksum=0)),
+        png_with(chunk(b"tIME", b"", checksum=0), chunk(b"gAMA", b""), chunk(b"cHRM", b""), chunk(b"pHYs", b"")),
+        png_with(chunk(b"prVt", bytes(99), checksum=0)),
+        png_with(chunk(b"tEXt", bytes(999)), behind_the_pixels=True)[:-500],
+        png_with(chunk(b"eXIf", b"MM\0*")),
+        PNG[:-12],
+        PNG + bytes(99),
+        *(jpeg_with((marker, content)) for marker in range(0xE0, 0xF0) for content in (b"", b"JFIF\0", b"Adobe")),
+        jpeg_with((0xE2, b"ICC_PROFILE\0")),
+        jpeg_with((0xE2, b"MPF\0no directory")),
+        jpeg_with((0xED, b"Photoshop 3.0\x008BIM\4\4")),
+        jpeg_with(*[(0xE1, b"Exif\0\0MM\0*" + bytes(60_000))] * 100),
+        jpeg_with(*[(0xFE, bytes(65_000))] * 100),
+        JPEG + bytes(999),
+        JPEG[:-1],
+        JPEG[:-2],
+        encoded(Image.fromarray(noise(SIZE, SIZE, 3)), "WEBP", exif=EXIF[:-4] + bytes(99), **WEBP_OPTIONS)[:-50],
+        encoded(Image.fromarray(noise(SIZE, SIZE, 3)), "WEBP", xmp=b"x" * 99, **WEBP_OPTIONS)[:-99],
+        encoded(Image.fromarray(noise(SIZE, SIZE, 3)), "WEBP", icc_profile=bytes(5_000_000), **WEBP_OPTIONS) + bytes(9),
+        encoded(Image.fromarray(noise(SIZE, SIZE, 3)), "BMP") + bytes(99),
+        GIF[:-1],
+        GIF[:-1] + b"!",
+        GIF[:-1] + b"!\xff\x0bNETSCAPE",
+        GIF[:-1] + b"," + bytes(3),
+        GIF[:-1] + b"!\xfe" + (b"\xff" + bytes(255)) * 40_000 + b"\0;",
+    ],
+)  # fmt: skip
+def test_nothing_beside_the_pixels_makes_an_image_unreadable(data: bytes) -> None:
+    sound = next(each for each in (PNG, JPEG, GIF, BMP, WEBP) if each[:2] == data[:2])
+    started = time.monotonic()
+    image, _ = decode_image(data, SIZE)
+    assert time.monotonic() - started < 3
+    assert np.array_equal(np.asarray(image), np.asarray(decode_image(sound, SIZE)[0]))
+
+
+def test_thousands_of_packed_texts_take_bounded_time_and_memory() -> None:
+    bomb = ztxt("Raw profile type exif", bytes(5_000_000))
+    started, peak = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    decode_image(png_with(*[bomb] * 3000), SIZE)
+    assert time.monotonic() - started < 3
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 100_000  # kilobytes
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_lacks_pixels_too_is_truncated(progressive: bool) -> None:
+    for seed in range(5):
+        data = encoded(Image.fromarray(noise(SIZE, SIZE, 3, seed=seed)), "JPEG", progressive=progressive)
+        for cut in (5, 6, 8, 20, 200):
+            assert "truncated" in reason(data[:-cut]) or "broken" in reason(data[:-cut])
+
+
+def test_a_file_that_begins_like_an_image_but_can_not_be_opened_is_refused_with_the_cause() -> None:
+    start = "is no PNG, JPEG, WEBP, GIF or BMP image that can be opened: "
+    twelve_bits = JPEG.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c")
+    assert reason(twelve_bits) == f"{start}cannot handle 12-bit layers"
+    assert reason(PNG[:29] + bytes(4) + PNG[33:]) == f"{start}broken PNG file (bad header checksum in b'IHDR')"
+
+
+def test_of_a_jpeg_with_spare_images_the_first_is_taken() -> None:
+    images = [Image.fromarray(noise(SIZE, SIZE, 3, seed=seed)) for seed in range(3)]
+    photograph = encoded(images[0], "MPO", save_all=True, append_images=images[1:], exif=EXIF)
+    assert photograph.count(b"MPF\0") == 1
+    image, conversion = decode_image(photograph, SIZE)
+    alone, _ = decode_image(encoded(images[0], "JPEG"), SIZE)
+    assert np.array_equal(np.asarray(image), np.rot90(np.asarray(alone), -1))
+    assert conversion == "turned as its EXIF orientation says"
 
 
 @pytest.mark.parametrize(
@@ -206,6 +416,55 @@ def test_larger_images_are_compared_in_a_smaller_size(tmp_path: Path) -> None:
     records = decoded_into(tmp_path / "split", folder_of_images(tmp_path, images), 48)
     small = [Image.fromarray(image).convert("L").resize((32, 32), Image.Resampling.LANCZOS) for image in images]
     assert np.array_equal(records.spectra, near_duplicates.spectra(np.stack([np.asarray(each) for each in small])))
+
+
+def write_16_bits(folder: Path, *images: NDArray[np.uint16]) -> None:
+    folder.mkdir(parents=True)
+    for index, values in enumerate(images):
+        (folder / f"{index}.png").write_bytes(png_of_16_bits(values))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_all_images_of_16_bits_are_taken_as_of_the_bits_that_the_training_images_use(
+    tmp_path: Path, processes: int
+) -> None:
+    dark, bright, brighter = gradient(8), gradient(12), gradient(14)
+    write_16_bits(tmp_path / "train/a", dark)
+    write_16_bits(tmp_path / "more/a", bright)
+    write_16_bits(tmp_path / "test/a", dark, brighter)
+    Image.fromarray(noise(64, 64, 3)).save(tmp_path / "test/a/2.png")
+    tasks = []
+    for name, folders in (("one", ["train", "more"]), ("two", ["test"])):
+        (tmp_path / name).mkdir()
+        listed = [list_images(tmp_path, folder) for folder in folders]
+        splits.allocate_images(tmp_path / name, sum(len(folder.members) for folder in listed), 64)
+        tasks += tasks_of(listed, tmp_path / name, 64)
+    records = decode(tasks, processes, lambda count: None)
+    one, two = (splits.open_images(tmp_path / name)[..., 0] for name in ("one", "two"))
+    assert records.depth == 12
+    assert records.depths == {0: 8, 1: 12, 2: 8, 3: 14}
+    assert np.array_equal(one, [dark >> 4, bright >> 4])
+    assert np.array_equal(two, [dark >> 4, np.minimum(brighter >> 4, 255), noise(64, 64, 3)[..., 0]])
+    assert [text.rpartition("taken as ")[2] for text in records.conversions.values()] == [
+        "12 bits a channel, as many as the training images use",
+        "12 bits a channel, as many as the training images use",
+        "12 bits a channel, as many as the training images use",
+        "12 bits a channel, as many as the training images use, and what is brighter as white",
+    ]
+
+
+def test_the_test_images_choose_no_depth(tmp_path: Path) -> None:
+    write_16_bits(tmp_path / "test/a", gradient(12))
+    (tmp_path / "train/a").mkdir(parents=True)
+    Image.fromarray(noise(64, 64, 3)).save(tmp_path / "train/a/0.png")
+    tasks = []
+    for name in ("train", "test"):
+        (tmp_path / f"split_{name}").mkdir()
+        splits.allocate_images(tmp_path / f"split_{name}", 1, 64)
+        tasks += tasks_of([list_images(tmp_path, name)], tmp_path / f"split_{name}", 64)
+    records = decode(tasks, 1, lambda count: None)
+    assert records.depth == 16
+    assert records.conversions == {1: "converted from mode I;16, taken as 16 bits a channel, of which it uses 12"}
 
 
 def test_results_do_not_depend_on_the_number_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,11 @@ Each image becomes RGB of one size, so that whatever reads a split can rely on i
 
 - The picture is squeezed to the square, not cropped: nothing at its border is lost, as in Keras's
   ``image_dataset_from_directory``.
-- It is turned the way that its EXIF orientation says: a photograph is learned as people see it.
+- It is turned the way that its EXIF or XMP orientation says: a photograph is learned as people see it.
 - Transparent parts become white, as on a page. Merely dropping the alpha channel would bring to light whatever colour
   the drawing program left below it.
-- Of 16-bit grey the high byte is kept, as Pillow itself does with 16-bit colour. Colour profiles are not applied.
+- Of 16 bits a channel 8 are kept; see :mod:`stages.dataset.bit_depth`.
+- Colour profiles are not applied, and no other metadata matter; see :mod:`stages.dataset.metadata`.
 """
 
 from __future__ import annotations
@@ -24,17 +25,20 @@ from hashlib import blake2b
 from io import BytesIO
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from stages.common import interrupts
 from stages.common.console import UserError
 from stages.common.names import shown
-from stages.dataset import near_duplicates, splits
+from stages.dataset import bit_depth, metadata, near_duplicates, splits
+from stages.dataset.bit_depth import FULL_DEPTH
 from stages.dataset.image_folders import ImageFolder, Member, UnreadableError, reader
+from stages.dataset.metadata import Orientation
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # a list of few: every decoder is a door to strangers' bytes
 MAX_PIXELS = 50_000_000  # more than most cameras give; 200 MB decoded
@@ -62,6 +66,8 @@ class Decoded:
     Attributes:
         errors: why an image is unreadable, by its index.
         conversions: what was done to an image that was not RGB of the wanted size, by its index.
+        depths: of an image of 16 bits a channel the least of :data:`bit_depth.DEPTHS` that holds it, by its index.
+        depth: as of how many bits the images of 16 bits a channel were taken.
         digests: uint64, shape (n,), hashes of the pixels. Two different images share one with a probability of 10^-8
             among a million.
         spectra: int8, shape (n, 96), coarse structure, see ``near_duplicates.spectra``.
@@ -71,6 +77,8 @@ class Decoded:
 
     errors: dict[int, str]
     conversions: dict[int, str]
+    depths: dict[int, int]
+    depth: int
     digests: NDArray[np.uint64]
     spectra: NDArray[np.int8]
     means: NDArray[np.float32]
@@ -85,6 +93,15 @@ class Task(NamedTuple):
     split: Path
     first_row: int
     image_size: int
+    depth: int = FULL_DEPTH
+
+
+class Converted(NamedTuple):
+    """An image as RGB of the wanted size, what was done to make it so (empty: nothing), and its own depth if deep."""
+
+    image: Image.Image
+    conversion: str
+    depth: int | None
 
 
 def tasks_of(folders: Iterable[ImageFolder], split: Path, image_size: int) -> list[Task]:
@@ -107,6 +124,9 @@ def tasks_of(folders: Iterable[ImageFolder], split: Path, image_size: int) -> li
 def decode(tasks: Sequence[Task], processes: int, advance: Callable[[int], None]) -> Decoded:
     """Decode the images of all ``tasks``; ``advance`` is told of each number of images that is done.
 
+    The first task's split, the training's, says how many bits those of 16 bits a channel use. Where it is less than
+    all, what holds such images is decoded once more.
+
     Raises:
         UserError: a process was killed.
     """
@@ -115,57 +135,116 @@ def decode(tasks: Sequence[Task], processes: int, advance: Callable[[int], None]
         for result in mapping(_decode_task, tasks):
             results.append(result)
             advance(len(result.digests))
-    return _joined(results)
+        training = [result for task, result in zip(tasks, results, strict=True) if task.split == tasks[0].split]
+        depth = bit_depth.common(own for result in training for own in result.depths.values())
+        if depth < FULL_DEPTH:
+            again = [index for index, result in enumerate(results) if result.depths]
+            better = mapping(_decode_task, [tasks[index]._replace(depth=depth) for index in again])
+            for index, result in zip(again, better, strict=True):
+                results[index] = result
+    return _joined(results, depth)
 
 
-def decode_image(data: bytes, size: int | None) -> tuple[Image.Image, str]:
+def decode_image(data: bytes, size: int | None, depth: int = FULL_DEPTH) -> tuple[Image.Image, str]:
     """One image as RGB of ``size`` × ``size``, and what was done to make it so, empty where nothing was.
 
-    Where ``size`` is None, the image keeps its own.
+    Where ``size`` is None, the image keeps its own. Of 16 bits a channel the lower ``depth`` are used.
 
     Raises:
         UnreadableError: ``data`` is no single image in one of :data:`FORMATS`, or is damaged or too large.
     """
+    return _convert(data, size, depth)[:2]
+
+
+def _convert(data: bytes, size: int | None, depth: int) -> Converted:
     if not data:
         raise UnreadableError("is empty")
+    data, orientation = metadata.cut_out(data)
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableError(_TOO_LARGE)
-            if getattr(image, "is_animated", False):
+            if _is_animated(image):
                 raise UnreadableError("has several frames; save the one that is meant as a file of its own")
-            image.load()
-            return _to_square_rgb(image, size)
+            deep = bit_depth.raw_mode(image)
+            image = _load(image, data)
+            if not deep:
+                return Converted(*_to_square_rgb(image, size, orientation), None)
+            own = bit_depth.depth_of(image)
+            shallow = bit_depth.to_eight_bits(image, data, deep, depth)
+            rgb, conversion = _to_square_rgb(shallow, size, orientation, image.mode)
+            taken = bit_depth.described(depth, own)
+            return Converted(rgb, f"{conversion}, {taken}" if conversion else taken, own)
     except UnreadableError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableError(_TOO_LARGE) from None
     except UnidentifiedImageError:
-        raise UnreadableError(f"is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from None
+        raise UnreadableError(_why_not_identified(data)) from None
     except Exception as error:  # decoders raise whatever a damaged file leads them to, IndexError and struct.error too
         raise UnreadableError(f"can't be decoded: {shown(str(error)) or type(error).__name__}") from error
 
 
-def _to_square_rgb(image: Image.Image, size: int | None) -> tuple[Image.Image, str]:
-    mode, (width, height), orientation = image.mode, image.size, _orientation(image)
-    deep = mode.startswith("I")  # grey of 16 bits
-    transparent = image.has_transparency_data and not deep
-    if mode == "RGB" and width == height == size and orientation not in _TURNS and not transparent:
+def _is_animated(image: ImageFile) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # what stands behind the first frame of a GIF is damaged
+        return False
+
+
+def _load(image: ImageFile, data: bytes) -> ImageFile:
+    """``image``, just opened from ``data``, with its pixels."""
+    try:
+        image.load()
+        return image
+    except OSError:
+        if image.format != "JPEG":
+            raise
+        image.close()
+        # Of some JPEGs merely the end marker is cut off. No pixel is missing where the picture is the same whatever
+        # stands at the end: of 6,000 JPEGs that lacked a byte more, these three took none for whole, but two took 113.
+        pixels = set()
+        for filler in (b"\x00", b"\x55", b"\xaa"):
+            whole = Image.open(BytesIO(data.removesuffix(b"\xff") + 100 * filler + b"\xff\xd9"), formats=("JPEG",))
+            whole.load()
+            pixels.add(blake2b(np.ascontiguousarray(whole).data).digest())
+        if len(pixels) > 1:
+            raise
+        return whole
+
+
+def _why_not_identified(data: bytes) -> str:
+    reason = f"is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
+    for kind in FORMATS:
+        open_image, is_of_kind = Image.OPEN[kind]
+        if is_of_kind and is_of_kind(data[:16]) is True:
+            try:
+                open_image(BytesIO(data), "")
+            except Exception as error:
+                return f"{reason} that can be opened: {shown(str(error))}"
+    return reason
+
+
+def _to_square_rgb(
+    image: Image.Image, size: int | None, orientation: Orientation, stored_mode: str | None = None
+) -> tuple[Image.Image, str]:
+    """``image`` as :func:`decode_image` returns it; it was stored in ``stored_mode``, its own unless given."""
+    mode, (width, height), turned = stored_mode or image.mode, image.size, orientation.value in _TURNS
+    transparent = image.has_transparency_data
+    if mode == "RGB" and width == height == size and not turned and not transparent:
         return image, ""
     done = []
     # Only what can't be averaged is converted before resizing, and the rest after: a large image is copied once less.
-    if deep:
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif transparent:
+    if transparent:
         image = image.convert("RGBA")
     elif mode in {"P", "1"}:
         image = image.convert("RGB")
     if size is not None and (width, height) != (size, size):
         done.append(f"resized from {width}x{height}")
         image = image.resize((size, size), Image.Resampling.BILINEAR)
-    if orientation in _TURNS:
-        done.append("turned as its EXIF orientation says")
-        image = image.transpose(_TURNS[orientation])
+    if turned:
+        done.append(f"turned as its {orientation.source} orientation says")
+        image = image.transpose(_TURNS[orientation.value])
     if transparent:
         done.append(f"put on white from {mode} with transparency")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -174,29 +253,22 @@ def _to_square_rgb(image: Image.Image, size: int | None) -> tuple[Image.Image, s
     return image.convert("RGB"), ", ".join(done)
 
 
-def _orientation(image: Image.Image) -> int:
-    if "exif" not in image.info:
-        return 1
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # EXIF data that can't be read say nothing; the image itself may be sound
-        return 1
-
-
 def _decode_task(task: Task) -> Decoded:
     count, size = len(task.members), task.image_size
     pixels = np.zeros((count, size, size, 3), np.uint8)
-    errors, conversions = {}, {}
+    errors, conversions, depths = {}, {}, {}
     with reader(task.path) as read, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, on what is repaired silently or raises an error a moment later
         for index, member in enumerate(task.members):
             try:
-                image, conversion = decode_image(read(member), size)
+                image, conversion, depth = _convert(read(member), size, task.depth)
             except UnreadableError as error:
                 errors[index] = str(error)
                 continue
             if conversion:
                 conversions[index] = conversion
+            if depth:
+                depths[index] = depth
             pixels[index] = np.asarray(image)
     splits.open_images(task.split)[task.first_row : task.first_row + count] = pixels
     channels = np.ascontiguousarray(pixels.reshape(count, -1, 3).transpose(0, 2, 1)).astype(np.float32)
@@ -208,6 +280,8 @@ def _decode_task(task: Task) -> Decoded:
     return Decoded(
         errors=errors,
         conversions=conversions,
+        depths=depths,
+        depth=task.depth,
         digests=np.frombuffer(digests, np.uint64),
         spectra=spectra,
         means=means,
@@ -232,16 +306,22 @@ def _grey(channels: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
     return np.stack([np.asarray(image) for image in small])
 
 
-def _joined(results: Sequence[Decoded]) -> Decoded:
+def _joined(results: Sequence[Decoded], depth: int) -> Decoded:
     if not results:
-        none, no_channels = np.zeros(0, np.uint64), np.zeros((0, 3), np.float32)
-        return Decoded({}, {}, none, none, no_channels, no_channels)
+        no_spectra, no_channels = np.zeros((0, near_duplicates.LENGTH), np.int8), np.zeros((0, 3), np.float32)
+        return Decoded({}, {}, {}, depth, np.zeros(0, np.uint64), no_spectra, no_channels, no_channels)
     starts = np.cumsum([0, *(len(result.digests) for result in results)]).tolist()
+
+    def by_index(name: str) -> dict[int, Any]:
+        return {
+            start + i: value for start, r in zip(starts, results, strict=False) for i, value in getattr(r, name).items()
+        }
+
     return Decoded(
-        errors={start + i: text for start, r in zip(starts, results, strict=False) for i, text in r.errors.items()},
-        conversions={
-            start + i: text for start, r in zip(starts, results, strict=False) for i, text in r.conversions.items()
-        },
+        errors=by_index("errors"),
+        conversions=by_index("conversions"),
+        depths=by_index("depths"),
+        depth=depth,
         digests=np.concatenate([result.digests for result in results]),
         spectra=np.concatenate([result.spectra for result in results]),
         means=np.concatenate([result.means for result in results]),

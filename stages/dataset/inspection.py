@@ -147,6 +147,6 @@ def _full_size_digest(data: bytes) -> int:
     """A hash of the pixels and the size of an image that could be decoded before, as RGB and upright."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, as when it was decoded first
-        image, _ = decode_image(data, None)
+        image, _ = decode_image(data, None, self.images.depth)
     digest = blake2b(np.asarray(image).data, digest_size=8, salt=f"{image.width}x{image.height}".encode()[:16])
     return int.from_bytes(digest.digest(), "little")

@@ -5,7 +5,7 @@ A split is a folder of three files:
 - ``images.npy``: uint8, shape (n, size, size, 3), RGB, values 0 to 255
 - ``labels.npy``: int32, shape (n,), the index of each image's class
 - ``index.json``: the class names, how many images each source folder gave, and each image's name, all in the order
-  of the arrays
+  of the arrays, and as of how many bits a channel images of 16 were taken
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Split:
         classes: names of the classes, sorted.
         folder_sizes: number of images that came from each source folder, in the order of the arrays; sums to n.
         names: ``folder/class/file`` of each image, length n.
+        depth: as of how many bits a channel images of 16 were taken; see :mod:`stages.dataset.bit_depth`.
     """
 
     images: NDArray[np.uint8]
@@ -45,6 +46,7 @@ class Split:
     classes: tuple[str, ...]
     folder_sizes: tuple[int, ...]
     names: tuple[str, ...]
+    depth: int = 16
 
 
 def allocate_images(folder: Path, count: int, image_size: int) -> None:
@@ -125,10 +127,11 @@ def complete(
     classes: Sequence[str],
     folder_sizes: Sequence[int],
     names: Sequence[str],
+    depth: int = 16,
 ) -> None:
     """Write what goes with the images, in their order; see :class:`Split` for the meaning of each."""
     write_array(folder / "labels.npy", labels.astype(np.int32))
-    index = {"classes": list(classes), "folder_sizes": list(folder_sizes), "names": list(names)}
+    index = {"classes": list(classes), "folder_sizes": list(folder_sizes), "names": list(names), "depth": depth}
     write_json(folder / "index.json", index)
 
 
@@ -151,4 +154,5 @@ def load(folder: str | Path) -> Split:
         classes=tuple(index["classes"]),
         folder_sizes=tuple(index["folder_sizes"]),
         names=tuple(index["names"]),
+        depth=index.get("depth", 16),  # splits of earlier versions have none
     )
