@@ -106,8 +106,7 @@ def png_of_16_bits(values: NDArray[np.uint16], *ancillary: bytes) -> bytes:
 
 def gradient(bits: int) -> NDArray[np.uint16]:
     """An image of 64 x 64 whose values go through all that so many bits can hold."""
-    values = np.arange(4096) * (2**bits - 1) // 4095
-    return values.astype(np.uint16).reshape(64, 64)
+    return np.array(np.arange(4096) * (2**bits - 1) // 4095, np.uint16).reshape(64, 64)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4], ids=["grey", "grey and alpha", "colour", "colour and alpha"])

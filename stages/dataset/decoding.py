@@ -255,7 +255,7 @@ def _to_square_rgb(
 
 def _decode_task(task: Task) -> Decoded:
     count, size = len(task.members), task.image_size
-    pixels = np.zeros((count, size, size, 3), np.uint8)
+    strip = Image.new("RGB", (size, size * count))  # a thousand arrays take longer than one
     errors, conversions, depths = {}, {}, {}
     with reader(task.path) as read, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, on what is repaired silently or raises an error a moment later
@@ -269,7 +269,8 @@ def _decode_task(task: Task) -> Decoded:
                 conversions[index] = conversion
             if depth:
                 depths[index] = depth
-            pixels[index] = np.asarray(image)
+            strip.paste(image, (0, index * size))
+    pixels = np.asarray(strip).reshape(count, size, size, 3)
     splits.open_images(task.split)[task.first_row : task.first_row + count] = pixels
     channels = np.ascontiguousarray(pixels.reshape(count, -1, 3).transpose(0, 2, 1)).astype(np.float32)
     spectra = near_duplicates.spectra(_grey(channels, size))

@@ -26,6 +26,7 @@ _TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt"}
 _XMP, _RAW = b"XML:com.adobe.xmp\0", b"Raw profile type "
 _KEYWORDS = (_XMP, _RAW + b"exif\0", _RAW + b"APP1\0", _RAW + b"xmp\0")
 
+_PNG_CHUNK = struct.Struct(">I4s")
 _ANCILLARY = 0x20  # this bit of the first letter of a PNG chunk's name says that decoders may pass over it
 _ANCILLARY_BUT_NEEDED = {b"tRNS", b"acTL", b"fcTL", b"fdAT"}  # for transparency, and to tell an animation
 _WEBP_PIXELS = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"}
@@ -116,7 +117,7 @@ def _in_png(data: bytes) -> Iterator[_Part]:
     """The chunks that decoders may pass over (PNG, third edition, 5.4), unless the pixels need them."""
     position, texts = 8, 0
     while position + 8 <= len(data):
-        length, name = struct.unpack_from(">I4s", data, position)
+        length, name = _PNG_CHUNK.unpack_from(data, position)
         end = position + 12 + length
         if name == b"IEND":
             return
