@@ -302,9 +302,9 @@ def test_thousands_of_packed_texts_take_bounded_time_and_memory() -> None:
 
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_jpeg_that_lacks_pixels_too_is_truncated(progressive: bool) -> None:
-    for seed in range(5):
-        data = encoded(Image.fromarray(noise(SIZE, SIZE, 3, seed=seed)), "JPEG", progressive=progressive)
-        for cut in (5, 6, 8, 20, 200):
+    for seed in range(10):
+        data = encoded(Image.fromarray(noise(64, 64, 3, seed=seed)), "JPEG", progressive=progressive)
+        for cut in (*range(4, 14), 200):
             assert "truncated" in reason(data[:-cut]) or "broken" in reason(data[:-cut])
 
 

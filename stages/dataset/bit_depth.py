@@ -8,7 +8,7 @@ images use all 16 bits, the high 8 are kept, as Pillow does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 
 import numpy as np
@@ -17,6 +17,7 @@ from PIL.ImageChops import add
 
 FULL_DEPTH = 16
 DEPTHS = (8, 10, 12, 14, FULL_DEPTH)  # bits a channel that sensors and programs give
+STRIP = 256  # rows
 
 # Pillow's raw modes of PNGs of 16 bits a channel, and those that read the low byte instead of the high one. Grey with
 # alpha has none, but can be read as four channels of 8 bits, the second of which is grey's low byte.
@@ -46,6 +47,8 @@ def common(depths: Iterable[int]) -> int:
 def to_eight_bits(image: Image.Image, data: bytes, stored: str, depth: int) -> Image.Image:
     """A loaded image of 16 bits a channel, taken as of ``depth``; what is brighter becomes white. Alpha always has 16.
 
+    ``image`` itself is not to be used any more.
+
     Args:
         data: the file, of which the low bytes of colours are read where they are needed.
         stored: what :func:`raw_mode` says of it.
@@ -53,7 +56,8 @@ def to_eight_bits(image: Image.Image, data: bytes, stored: str, depth: int) -> I
     transparent = image.info.get("transparency")  # a grey or colour of 16 bits that stands for no pixel
     if image.mode == "I;16":
         pixels = np.asarray(image)
-        grey = Image.fromarray(np.minimum(pixels >> (depth - 8), 255).astype(np.uint8))
+        scaled = pixels >> (depth - 8)
+        grey = Image.fromarray(np.minimum(scaled, 255, out=scaled).astype(np.uint8))
         if transparent is not None:
             grey.putalpha(Image.fromarray(np.where(pixels == transparent, 0, 255).astype(np.uint8)))
         return grey
@@ -67,9 +71,16 @@ def to_eight_bits(image: Image.Image, data: bytes, stored: str, depth: int) -> I
     if image.mode == "RGBA":
         from_high += range(256)
         from_low += [0] * 256
-    scaled = add(image.point(from_high), _low_bytes(data, stored).point(from_low))
-    scaled.info = image.info
-    return scaled
+    low = _low_bytes(data, stored)
+    for box in strips(image):
+        image.paste(add(image.crop(box).point(from_high), low.crop(box).point(from_low)), box)
+    return image
+
+
+def strips(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes that cover ``image``, for work that would otherwise take several times its memory."""
+    for top in range(0, image.height, STRIP):
+        yield 0, top, image.width, min(top + STRIP, image.height)
 
 
 def _low_bytes(data: bytes, stored: str) -> Image.Image:

@@ -203,14 +203,22 @@ def _load(image: ImageFile, data: bytes) -> ImageFile:
         image.close()
         # Of some JPEGs merely the end marker is cut off. No pixel is missing where the picture is the same whatever
         # stands at the end: of 6,000 JPEGs that lacked a byte more, these three took none for whole, but two took 113.
-        pixels = set()
-        for filler in (b"\x00", b"\x55", b"\xaa"):
-            whole = Image.open(BytesIO(data.removesuffix(b"\xff") + 100 * filler + b"\xff\xd9"), formats=("JPEG",))
-            whole.load()
-            pixels.add(blake2b(np.ascontiguousarray(whole).data).digest())
-        if len(pixels) > 1:
+        if len({_digest(_load_with_end(data, filler)) for filler in (b"\x00", b"\x55", b"\xaa")}) > 1:
             raise
-        return whole
+        return _load_with_end(data, b"\x00")
+
+
+def _load_with_end(data: bytes, filler: bytes) -> ImageFile:
+    image = Image.open(BytesIO(data.removesuffix(b"\xff") + 100 * filler + b"\xff\xd9"), formats=("JPEG",))
+    image.load()
+    return image
+
+
+def _digest(image: Image.Image) -> bytes:
+    digest = blake2b()
+    for box in bit_depth.strips(image):
+        digest.update(image.crop(box).tobytes())
+    return digest.digest()
 
 
 def _why_not_identified(data: bytes) -> str:
