@@ -22,10 +22,11 @@ from stages.common.console import progress, run_stage
 from stages.common.names import shown
 from stages.common.rounding import percent, rounded
 from stages.dataset import splits
+from stages.dataset.bit_depth import FULL_DEPTH
 from stages.dataset.decoding import decode_image
 from stages.dataset.image_folders import UnreadableError
 from stages.dataset.loose_images import LooseImage, find_images
-from stages.model import class_names
+from stages.model import class_names, input_depth
 
 MODEL = Path("models/model.keras")
 RANKS = ("best", "second", "third")  # of the classes shown of each image
@@ -55,7 +56,7 @@ class Batch(NamedTuple):
 def predict(arguments: Sequence[str] | None = None) -> bool:
     """Predict the images that ``arguments`` name; whether every one of them could be read."""
     options = _parse(arguments)
-    classes = class_names.read(MODEL)
+    classes, depth = class_names.read(MODEL), input_depth.read(MODEL)
     # Imported here, so that a mistake in the arguments or a missing model is told without waiting for TensorFlow.
     from stages.model.prediction import predictor
     from stages.model.saved import load_model
@@ -66,7 +67,7 @@ def predict(arguments: Sequence[str] | None = None) -> bool:
     if not options.json:
         print(_heading(classes), flush=True)
     with progress("predict", None, "images") as bar:
-        for batch in batches(find_images(options.images), model.input_shape[1]):
+        for batch in batches(find_images(options.images), model.input_shape[1], depth):
             best = best_classes(predict_probabilities(batch.pixels), classes)
             as_line = _as_json if options.json else _as_row(classes)
             _print(map(as_line, batch.names, best), sys.stdout)
@@ -76,7 +77,7 @@ def predict(arguments: Sequence[str] | None = None) -> bool:
     return all_readable
 
 
-def batches(images: Iterable[LooseImage], image_size: int) -> Iterator[Batch]:
+def batches(images: Iterable[LooseImage], image_size: int, depth: int = FULL_DEPTH) -> Iterator[Batch]:
     """The images, read and decoded to ``image_size``, as many at once as memory has room for in any case."""
     at_once = min(IMAGES_AT_ONCE, splits.at_once(image_size))
     names: list[str] = []
@@ -90,7 +91,7 @@ def batches(images: Iterable[LooseImage], image_size: int) -> Iterator[Batch]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of Pillow, on what is repaired silently or is an error a moment later
-                pixels.append(np.asarray(decode_image(image.read(), image_size)[0]))
+                pixels.append(np.asarray(decode_image(image.read(), image_size, depth)[0]))
             names.append(image.name)
         except UnreadableError as error:
             errors.append(f"{shown(image.name)}: {error}")

@@ -45,7 +45,7 @@ def train() -> None:
 
     with all_or_none() as place:
         model_file = place("models/model.keras")
-        save_model(model_file, model, training.classes)
+        save_model(model_file, model, training.classes, training.depth)
         # By the file, not by the model in memory, so that `validate` judges what was saved; and here, where TensorFlow
         # is loaded already, which would take `validate` two seconds.
         of_validation = predict_probabilities(load_model(model_file), validation.images)

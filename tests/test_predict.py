@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from stages.common import parameters
 from stages.common.console import UserError
 from stages.common.files import write_json
 from stages.dataset import splits
-from stages.dataset.image_folders import MAX_IMAGE_BYTES
+from stages.dataset.image_folders import MAX_IMAGE_BYTES, list_images
 from stages.dataset.loose_images import find_images
 from stages.model.backend import keras
 from stages.model.network import build
@@ -29,10 +30,34 @@ from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model, save_model
 from stages.predict import best_classes, predict
 from tests.conftest import CLASSES, draw_folder, make_split
+from tests.test_decoding import (
+    EXIF,
+    JPEG,
+    XMP,
+    chunk,
+    decoded_into,
+    encoded,
+    gradient,
+    itxt,
+    jpeg_with,
+    noise,
+    png_of_16_bits,
+    png_with,
+)
 from tests.test_image_folders import LITTER, NOTES, write_folder, write_zip
 from tests.test_zip_names import made_of
 
 PER_CLASS = 5
+ODD_IMAGES = [
+    png_of_16_bits(gradient(12)),
+    png_of_16_bits(np.stack([gradient(10)] * 3, axis=2)),
+    png_with(itxt(XMP)),
+    png_with(chunk(b"tEXt", b"Comment\0abc", checksum=0)),
+    png_with(chunk(b"iCCP", b"large\0\0" + zlib.compress(bytes(5_000_000)))),
+    jpeg_with((0xE1, EXIF)),
+    JPEG[:-2],
+    encoded(Image.fromarray(noise(8, 8, 3)), "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))]),
+]
 NAMES = [f"{label}/{number:03d}.png" for label in CLASSES for number in range(PER_CLASS)]
 
 
@@ -136,6 +161,29 @@ def test_a_photograph_is_resized_and_converted_as_verify_does_it(
     grey.resize((16, 16), Image.Resampling.BILINEAR).convert("RGB").save("small.png")
     photo, small = predicted(capsys, "photo.jpg", "small.png")
     assert photo["best"] == small["best"]
+
+
+def test_an_image_of_16_bits_is_taken_as_of_the_bits_that_the_model_was_trained_with(
+    clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_model("models/model.keras", load_model("models/model.keras"), CLASSES, depth=12)
+    values = np.arange(0, 4096, 16, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(values).save("deep.png")
+    Image.fromarray((values >> 4).astype(np.uint8)).save("shallow.png")
+    deep, shallow = predicted(capsys, "deep.png", "shallow.png")
+    assert deep["best"] == shallow["best"]
+
+
+def test_odd_images_have_the_pixels_that_verify_gives_them(tmp_path: Path) -> None:
+    folder = tmp_path / "odd/class"
+    folder.mkdir(parents=True)
+    for index, data in enumerate(ODD_IMAGES):
+        (folder / f"{index:02d}").write_bytes(data)
+    records = decoded_into(tmp_path / "split", list_images(tmp_path, "odd"), 16)
+    batches = list(module.batches(find_images([str(folder)]), 16, records.depth))
+    assert not records.errors
+    assert records.depth == 12
+    assert np.array_equal(np.concatenate([batch.pixels for batch in batches]), splits.open_images(tmp_path / "split"))
 
 
 def test_unreadable_files_are_reported_and_the_rest_goes_on(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:

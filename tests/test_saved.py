@@ -13,7 +13,7 @@ import pytest
 
 from stages.common import parameters
 from stages.common.console import UserError
-from stages.model import class_names, network
+from stages.model import class_names, input_depth, network
 from stages.model.backend import keras
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model, save_model
@@ -74,6 +74,33 @@ def test_the_names_of_the_classes_come_back_from_the_models_file(tmp_path: Path)
     path = tmp_path / "model.keras"
     save_model(path, network.build(SETTINGS.model, image_size=32, classes=10), CLASSES)
     assert class_names.read(path) == tuple(CLASSES)
+
+
+def test_the_depth_of_the_training_images_comes_back_from_the_models_file(tmp_path: Path) -> None:
+    path, model = tmp_path / "model.keras", network.build(SETTINGS.model, image_size=32, classes=2)
+    for depth in (16, 12):
+        save_model(path, model, ["cat", "dog"], depth)
+        assert input_depth.read(path) == depth
+
+
+@pytest.mark.parametrize(
+    ("member", "problem"),
+    [
+        (None, "does not say how deep its images were; run `dvc repro train`"),
+        ("7", "depth.json is no number from 8 to 16"),
+        ('"12"', "depth.json is no number from 8 to 16"),
+        ("12" + " " * 99, "depth.json has more than 10 bytes"),
+    ],
+)
+def test_a_model_without_a_depth_is_refused_in_one_line(tmp_path: Path, member: str | None, problem: str) -> None:
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        if member is not None:
+            archive.writestr(input_depth.MEMBER, member)
+    with pytest.raises(UserError) as caught:
+        input_depth.read(path)
+    assert problem in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_another_name_of_a_class_gives_another_file(tmp_path: Path) -> None:

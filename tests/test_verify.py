@@ -482,3 +482,26 @@ def test_as_a_process_it_ends_with_one_message_and_without_tensorflow(root: Path
     assert run.returncode == 1
     assert run.stderr.startswith("verify: the dataset fails 1 of 18 checks")
     assert "Traceback" not in run.stderr
+
+
+def test_images_of_12_bits_in_16_are_neither_dark_nor_unequal_and_a_warning_tells_it(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = np.random.default_rng(0)
+    expected = {}
+    for seed, folder in enumerate(("a", "b", "c")):
+        for file in sorted((root / folder).rglob("*.png")):
+            most = 255 if seed == 0 else 4096  # the first folder is dark
+            values = generator.integers(0, most, (16, 16), dtype=np.uint16)
+            Image.fromarray(values).save(file)
+            expected[file.relative_to(root).as_posix()] = values >> 4
+    set_parameters(exact_duplicate="off", near_duplicate="off", near_leakage="off")
+    verify()
+    for name in ("train", "validation"):
+        split = splits.load(f"data/verified/{name}")
+        assert split.depth == 12
+        for image, image_name in zip(split.images, split.names, strict=True):
+            assert np.array_equal(image, np.stack([expected[image_name]] * 3, axis=2))
+    assert "converted from mode I;16, taken as 12 bits a channel, as many as the training images use" in (
+        capsys.readouterr().out
+    )

@@ -23,8 +23,7 @@ ENVIRONMENT = {
     # NumPy does too: exp, log, power and arctan differed in the last bit, and argsort in the order of equal values. The
     # names are those of NumPy 2.4, and of NumPy 2.2 for Python 3.10; each release ignores the other's.
     "NPY_DISABLE_CPU_FEATURES": (
-        "X86_V3 X86_V4 AVX512_ICL AVX512_SPR "
-        "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL"
+        "X86_V3 X86_V4 AVX512_ICL AVX512_SPR AVX2 FMA3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL"
     ),
     # OpenBLAS has a kernel for each kind of processor: matrix products of NumPy and SciPy differed.
     "OPENBLAS_CORETYPE": "Haswell",

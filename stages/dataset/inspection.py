@@ -96,7 +96,7 @@ class Inspection:
                 for place in doubtful[self.folder_of[doubtful] == index]:
                     data = read(folder.members[place - start])
                     key = blake2b(data).digest()
-                    seen[key] = seen[key] if key in seen else _full_size_digest(data)
+                    seen[key] = seen[key] if key in seen else _full_size_digest(data, self.images.depth)
                     digests[place] = seen[key]
         return _copies(np.flatnonzero(self.readable), digests)
 
@@ -143,10 +143,10 @@ def _copies(rows: NDArray[np.int64], digests: NDArray[np.uint64]) -> NDArray[np.
     return copies[np.argsort(copies[:, 0])]
 
 
-def _full_size_digest(data: bytes) -> int:
+def _full_size_digest(data: bytes, depth: int) -> int:
     """A hash of the pixels and the size of an image that could be decoded before, as RGB and upright."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, as when it was decoded first
-        image, _ = decode_image(data, None, self.images.depth)
+        image, _ = decode_image(data, None, depth)
     digest = blake2b(np.asarray(image).data, digest_size=8, salt=f"{image.width}x{image.height}".encode()[:16])
     return int.from_bytes(digest.digest(), "little")

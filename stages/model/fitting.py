@@ -106,7 +106,9 @@ def _training(model: keras.Model, optimizer: keras.optimizers.Optimizer, parts: 
         parts = 1  # a GPU shares a whole batch among its own cores, and rounds in a way of its own
     statistics = model.non_trainable_weights  # of batch normalisation
 
-    def part_of_batch(images: tf.Tensor, labels: tf.Tensor, weight: tf.Tensor, batch_size: tf.Tensor) -> list[tf.Tensor]:
+    def part_of_batch(
+        images: tf.Tensor, labels: tf.Tensor, weight: tf.Tensor, batch_size: tf.Tensor
+    ) -> list[tf.Tensor]:
         """What the part adds to the gradient of each variable, to each moving statistic, and to the sums.
 
         Args:

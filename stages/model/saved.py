@@ -10,18 +10,19 @@ from typing import Any
 
 from stages.common.console import UserError
 from stages.common.files import atomic_file
-from stages.model import class_names
+from stages.model import class_names, input_depth
 from stages.model.backend import keras
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 
 
-def save_model(path: str | Path, model: keras.Model, classes: Sequence[str]) -> None:
+def save_model(path: str | Path, model: keras.Model, classes: Sequence[str], depth: int = 16) -> None:
     """Write ``model`` and the names of its ``classes`` as a ``.keras`` file whose bytes depend on these alone.
 
     Keras writes the date into ``metadata.json`` and into the zip's entries, and addresses in memory into
     ``config.json``; without them equal models give equal bytes. The names
-    are a member of the zip that Keras passes over; see :func:`class_names.read`.
+    are a member of the zip that Keras passes over, and so is ``depth``; see :func:`class_names.read` and
+    :func:`input_depth.read`.
 
     Raises:
         ValueError: there are more or fewer names than outputs.
@@ -39,6 +40,7 @@ def save_model(path: str | Path, model: keras.Model, classes: Sequence[str]) -> 
                         content = json.dumps(_reproducible(json.loads(content), {})).encode()
                     target.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content)
                 target.writestr(zipfile.ZipInfo(class_names.MEMBER, ZIP_EPOCH), json.dumps(list(classes)))
+                target.writestr(zipfile.ZipInfo(input_depth.MEMBER, ZIP_EPOCH), json.dumps(depth))
         finally:
             dated.unlink(missing_ok=True)
 
