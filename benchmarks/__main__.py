@@ -29,6 +29,7 @@ def main() -> None:
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     sections = [f"{date.today()}, {processor()}, Python {platform.python_version()}, {versions}."]
     sections.append("\n".join(training.measure(ROUNDS)))
+    sections.append("\n".join(training.measure(ROUNDS, limited=True)))
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder, "clone")
         run(["git", "clone", "--quiet", ROOT, clone], ROOT)

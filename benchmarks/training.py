@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -16,25 +17,41 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measuring import ratio, spread
-from stages.common import parameters
+from stages.common import arithmetic, parameters
 from stages.common.drawing import Figure
-from stages.common.parameters import Model
+from stages.common.parameters import Model, Parameters
 
 ROOT = Path(__file__).parent.parent
 SAME_LOSS = 0.15  # nats; the loss of the first epoch differs by about 0.03 from seed to seed
 PRODUCT_SIDE = 4096
+# What makes oneDNN and PyTorch take the processor for one that has AVX2 and nothing wider.
+AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+
+PRODUCT = """
+import sys, timeit
+import numpy as np
+one = np.random.default_rng(0).random((int(sys.argv[1]), int(sys.argv[1])), np.float32)
+print(min(timeit.repeat(lambda: one @ one, number=1, repeat=3)))
+"""
 
 
 class Contender:
     """A process that trains an epoch when it is told to; see ``benchmarks/worker.py``."""
 
-    def __init__(self, name: str, folders: Path) -> None:
-        command = [sys.executable, "-m", "benchmarks.worker", name, str(folders)]
+    def __init__(self, name: str, folders: Path, settings: Parameters, variables: dict[str, str]) -> None:
         self.name = name
         self.seconds: list[float] = []
         self.losses: list[float] = []
+        # Without the arithmetic of this process, which a contender of the pipeline's own sets up again.
+        own = {key: value for key, value in os.environ.items() if key not in arithmetic.ENVIRONMENT}
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
+            [sys.executable, "-m", "benchmarks.worker", name, str(folders), settings.model_dump_json()],
+            env=own | variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=ROOT,
         )
 
     def epoch(self) -> None:
@@ -54,16 +71,20 @@ class Contender:
         self._process.communicate()
 
 
-def measure(rounds: int) -> list[str]:
-    """Rows of the table; draws the plot. The first epoch of each counts for its loss alone, since libraries warm up."""
+def measure(rounds: int, limited: bool = False) -> list[str]:
+    """Rows of the table; draws the plot. The first epoch of each counts for its loss alone, since libraries warm up.
+
+    Args:
+        limited: whether every contender runs as on a processor without AVX-512.
+    """
     settings = parameters.load()
-    names = ["pipeline", "notebook"]
+    names = ["pipeline", *([] if limited else ["pipeline_with_all_instructions"]), "notebook"]
     names += ["pytorch_eager", "pytorch_compiled"] if find_spec("torch") else []
     products: list[float] = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         for name in (*settings.dataset.train, *settings.dataset.validation):
             zipfile.ZipFile(ROOT / settings.dataset.root / f"{name}.zip").extractall(Path(folder, name))
-        contenders = [Contender(name, Path(folder)) for name in names]
+        contenders = [Contender(name, Path(folder), settings, AVX2 if limited else {}) for name in names]
         for contender in contenders:
             stack.callback(contender.end)
         for number in range(rounds + 1):
@@ -75,15 +96,17 @@ def measure(rounds: int) -> list[str]:
     losses = {each.name: each.losses[0] for each in contenders}
     if max(losses.values()) - min(losses.values()) > SAME_LOSS:
         sys.exit(f"bench: the losses after an epoch differ, {losses}: not the same training")
-    draw(contenders)
-    return table(contenders, settings.model, settings.dataset.image_size, statistics.median(products))
+    if not limited:
+        draw(contenders)
+    title = ", every contender limited to AVX2" if limited else ""
+    return table(title, contenders, settings.model, settings.dataset.image_size, statistics.median(products))
 
 
-def table(contenders: Sequence[Contender], model: Model, image_size: int, product: float) -> list[str]:
+def table(title: str, contenders: Sequence[Contender], model: Model, image_size: int, product: float) -> list[str]:
     work = epoch_operations(model, image_size, count("train"), count("validation"))
     pipeline = contenders[0].seconds[1:]
     rows = [
-        "| Training, an epoch with its validation | seconds | images a second | of the matrix product's speed "
+        f"| Training, an epoch with its validation{title} | seconds | images a second | of the matrix product's speed "
         "| its time to the pipeline's | loss, epoch 1 |",
         "|---|---|---|---|---|---|",
     ]
@@ -105,14 +128,14 @@ def shown(name: str) -> str:
 
 
 def product_speed() -> float:
-    """Floating-point operations a second in a product of two large float32 matrices, best of three."""
-    one = np.random.default_rng(0).random((PRODUCT_SIDE, PRODUCT_SIDE), np.float32)
-    best = np.inf
-    for _ in range(3):
-        started = time.perf_counter()
-        one @ one
-        best = min(best, time.perf_counter() - started)
-    return float(2 * PRODUCT_SIDE**3 / best)
+    """Floating-point operations a second in a product of two large float32 matrices, best of three.
+
+    In a process of its own, in which OpenBLAS uses all instructions and cores.
+    """
+    own = {key: value for key, value in os.environ.items() if key not in arithmetic.ENVIRONMENT}
+    command = [sys.executable, "-c", PRODUCT, str(PRODUCT_SIDE)]
+    best = float(subprocess.run(command, env=own, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    return 2 * PRODUCT_SIDE**3 / best
 
 
 def epoch_operations(model: Model, size: int, learnt: int, validated: int) -> float:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 from benchmarks.contenders import CONTENDERS
 
 
 def main() -> None:
-    name, folders = sys.argv[1:]
+    name, folders, parameters = sys.argv[1:]
+    settings = json.loads(parameters, object_hook=lambda section: SimpleNamespace(**section))
     # What the libraries print goes to standard error; only losses reach the benchmark.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -21,7 +24,7 @@ def main() -> None:
             os._exit(0)
 
     sys.stdin.readline()
-    CONTENDERS[name](Path(folders), epoch_done)
+    CONTENDERS[name](settings, Path(folders), epoch_done)
 
 
 if __name__ == "__main__":

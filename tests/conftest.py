@@ -9,6 +9,10 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import stages  # noqa: F401  # before NumPy, which reads the arithmetic that it sets up
+
+# isort: split
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings

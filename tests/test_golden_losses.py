@@ -1,7 +1,7 @@
 """The losses of the first steps of a training, to the last bit: a change that alters results without meaning to shows.
 
-``tests/golden_losses.json`` holds them. They are the same on every x86-64 processor with AVX2, whatever the number of its
-cores. After a change that is meant to alter the results, ``python -m tests.test_golden_losses`` writes the file anew.
+``tests/golden_losses.json`` holds them. They are the same on every x86-64 processor with AVX2, whatever the number of
+its cores. After a change that is meant to alter them, ``python -m tests.test_golden_losses`` writes the file anew.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def test_training_and_predicting_read_no_more_images_at_a_time_and_less_memory_c
     predict_probabilities(network.build(SMALL, 16, classes=3), validation.images)
     assert max(of_validation) == 16 * of_image  # two of 8
     of_validation.clear()
-    fingerprint(1, [SMALL], [validation], 1)
+    fingerprint(1, [SMALL], [validation])
     assert max(of_validation) == 20 * of_image
 
 

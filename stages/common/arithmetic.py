@@ -14,9 +14,9 @@ from typing import Any
 
 # The libraries read these once, when they load.
 ENVIRONMENT = {
-    # By default TensorFlow calls oneDNN only on processors with AVX-512 VNNI, AVX-VNNI or AMX. Elsewhere it calls Eigen,
-    # whose matrix products cut their sums by the size of the first-level cache: the first batch differed between
-    # caches of 32 and 48 KB.
+    # By default TensorFlow calls oneDNN only on processors with AVX-512 VNNI, AVX-VNNI or AMX. Elsewhere it calls
+    # Eigen, whose matrix products cut their sums by the size of the first-level cache: the first batch differed
+    # between caches of 32 and 48 KB.
     "TF_ENABLE_ONEDNN_OPTS": "1",
     # oneDNN picks its kernels by instruction set: the first batch differed between AVX2 and AVX-512.
     "ONEDNN_MAX_CPU_ISA": "AVX2",
