@@ -28,6 +28,10 @@ test: .venv/installed ## Lint, check the types and run the tests
 	mypy
 	pytest --numprocesses auto --dist worksteal
 
+.PHONY: processors
+processors: .venv/installed ## Run a small pipeline as six other processors would, and compare every byte; needs qemu-user
+	python -m tests.processors
+
 .PHONY: torture
 torture: .venv/installed ## Kill the pipeline 100 times and the real training 5 times, and compare every byte
 	python -m tests.torture --kills 100

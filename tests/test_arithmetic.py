@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy._core import _multiarray_umath as core
+from numpy._core import _multiarray_umath as core  # type: ignore[attr-defined]
 
 from stages.common.parameters import Model, load
 from stages.model import network
