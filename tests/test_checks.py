@@ -219,11 +219,15 @@ def test_images_that_are_equal_only_once_they_are_resized_are_said_to_be_so(root
     issues = found(root)
     assert set(issues) == {"converted_image", "exact_duplicate", "leakage", "label_conflict"}
     assert issues["exact_duplicate"] == [
-        Issue("a/x/2.png", "has at 32x32 the pixels of a/x/1.png; at full size they differ")
+        Issue("a/x/2.png", "has at 32x32 the pixels of a/x/1.png; at full size they differ", "a/x/1.png")
     ]
     # Of two such images the one that is equal in its file is named.
-    assert issues["leakage"] == [Issue("b/y/1.png", "has the pixels of a/x/2.png, which is in another split")]
-    assert issues["label_conflict"] == [Issue("b/y/1.png", "has the pixels of a/x/2.png, which has another label")]
+    assert issues["leakage"] == [
+        Issue("b/y/1.png", "has the pixels of a/x/2.png, which is in another split", "a/x/2.png")
+    ]
+    assert issues["label_conflict"] == [
+        Issue("b/y/1.png", "has the pixels of a/x/2.png, which has another label", "a/x/2.png")
+    ]
 
 
 def test_a_leak_and_a_conflict_of_images_that_differ_in_their_files_say_so(root: Path) -> None:
@@ -231,8 +235,8 @@ def test_a_leak_and_a_conflict_of_images_that_differ_in_their_files_say_so(root:
     save(root / "c/y/1.png", striped(99, axis=1))
     issues = found(root)
     said = "has at 32x32 the pixels of a/x/1.png, which {}; at full size they differ"
-    assert issues["leakage"] == [Issue("c/y/1.png", said.format("is in another split"))]
-    assert issues["label_conflict"] == [Issue("c/y/1.png", said.format("has another label"))]
+    assert issues["leakage"] == [Issue("c/y/1.png", said.format("is in another split"), "a/x/1.png")]
+    assert issues["label_conflict"] == [Issue("c/y/1.png", said.format("has another label"), "a/x/1.png")]
 
 
 def test_an_image_and_its_enlargement_differ_at_full_size(root: Path) -> None:
@@ -248,7 +252,7 @@ def test_the_same_pixels_in_another_mode_or_file_are_the_same_at_full_size(root:
     image = Image.fromarray(np.repeat(striped(99, axis=0)[:, :, :1], 3, axis=2))
     image.save(root / "a/x/1.png")
     image.convert("L").convert(mode).save(root / "a/x/2.png", compress_level=1)
-    assert found(root)["exact_duplicate"] == [Issue("a/x/2.png", "has the pixels of a/x/1.png")]
+    assert found(root)["exact_duplicate"] == [Issue("a/x/2.png", "has the pixels of a/x/1.png", "a/x/1.png")]
 
 
 def leaving_out_unreadable_images(**changes: object) -> Dataset:

@@ -93,9 +93,10 @@ def test_ctrl_c_while_processes_of_verify_start_is_one_line_and_leaves_nothing(t
 
 
 def run_stage(body: str, folder: Path, handler: signal.Handlers = signal.SIG_DFL) -> subprocess.Popen[str]:
-    """A process that runs a stage of ``body``, which has printed its first line."""
+    """A process that runs a stage of ``body``, in which it has come to ``wait(60)`` or the like."""
     program = "import time\nfrom stages.common.console import run_stage\n"
-    program += f"def stage():\n    print('on', flush=True)\n{body}\nrun_stage('stage', stage)"
+    program += "def wait(seconds):\n    print('on', flush=True)\n    time.sleep(seconds)\n"
+    program += f"def stage():\n{body}\nrun_stage('stage', stage)"
     process = start("-c", program, folder=folder, handler=handler)
     assert process.stdout is not None
     assert process.stdout.readline() == "on\n"
@@ -103,14 +104,14 @@ def run_stage(body: str, folder: Path, handler: signal.Handlers = signal.SIG_DFL
 
 
 def test_an_interrupt_that_a_library_turns_into_its_own_error_is_one_line(tmp_path: Path) -> None:
-    body = "    try: time.sleep(60)\n    except BaseException: raise ImportError('a library that failed to load')"
+    body = "    try: wait(60)\n    except BaseException: raise ImportError('a library that failed to load')"
     process = run_stage(body, tmp_path)
     process.send_signal(signal.SIGINT)
     assert end(process) == (130, f"stage: {INTERRUPTED}")
 
 
 def test_who_cannot_wait_presses_ctrl_c_again(tmp_path: Path) -> None:
-    process = run_stage("    try: time.sleep(60)\n    finally: open('tidying', 'w').close(); time.sleep(60)", tmp_path)
+    process = run_stage("    try: wait(60)\n    finally: open('tidying', 'w').close(); time.sleep(60)", tmp_path)
     process.send_signal(signal.SIGINT)
     wait_until(process, (tmp_path / "tidying").exists)
     process.send_signal(signal.SIGINT)
@@ -118,13 +119,13 @@ def test_who_cannot_wait_presses_ctrl_c_again(tmp_path: Path) -> None:
 
 
 def test_a_terminated_stage_tidies_up_as_after_ctrl_c(tmp_path: Path) -> None:
-    process = run_stage("    try: time.sleep(60)\n    finally: open('tidied', 'w').close()", tmp_path)
+    process = run_stage("    try: wait(60)\n    finally: open('tidied', 'w').close()", tmp_path)
     process.terminate()
     assert end(process) == (143, "stage: terminated; nothing was left half-written")
     assert (tmp_path / "tidied").exists()
 
 
 def test_a_stage_in_the_background_of_a_shell_does_not_hear_ctrl_c(tmp_path: Path) -> None:
-    process = run_stage("    time.sleep(0.3)", tmp_path, signal.SIG_IGN)
+    process = run_stage("    wait(0.3)", tmp_path, signal.SIG_IGN)
     process.send_signal(signal.SIGINT)
     assert end(process) == (0, "")

@@ -281,7 +281,10 @@ def test_a_class_whose_images_are_all_left_out_is_an_error(root: Path) -> None:
     set_parameters(unreadable_image="warning", folder_size="off")
     for path in (root / "b/001_square").iterdir():
         path.write_bytes(b"")
-    assert fail().splitlines()[1:] == ["  empty_class (1): b/001_square has 4 images of which none can be read"]
+    assert fail().splitlines()[1:] == [
+        "  empty_class (1): b/001_square has 4 images of which none can be read",
+        "  unreadable_image (warning, 4): b/001_square/000.png is empty ...",
+    ]
 
 
 def test_a_folder_whose_images_are_all_left_out_gives_none_to_its_split(root: Path) -> None:

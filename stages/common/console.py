@@ -46,7 +46,7 @@ def run_stage(name: str, stage: Callable[[], None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        if error.errno not in _FILE_SYSTEM_ERRORS:
+        if error.errno not in FILE_SYSTEM_ERRORS:
             raise
         where = f": {error.filename}" if error.filename else ""
         print(
@@ -56,7 +56,7 @@ def run_stage(name: str, stage: Callable[[], None]) -> None:
         sys.exit(1)
 
 
-_FILE_SYSTEM_ERRORS = {
+FILE_SYSTEM_ERRORS = {
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EROFS,

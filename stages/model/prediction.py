@@ -14,7 +14,7 @@ from stages.model.backend import keras, tf
 
 # Images of a batch; larger ones leave the processor's cache and are slower. With 100, 37, 12 or 2 an image's place in
 # the batch changed a last bit: they leave a rest in the blocks of rows that Eigen's matrix product computes.
-PREDICTION_BATCHES = (96, 48, 24, 8, 4)
+PREDICTION_BATCHES = (96, 48, 24, 8, 4, 2)
 BATCHES_A_CALL = 25  # at most, between two returns to Python
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.common.console import UserError
+from stages.common.console import FILE_SYSTEM_ERRORS, UserError
 from stages.common.files import atomic_file
 from stages.model import class_names, input_depth
 from stages.model.backend import keras
@@ -70,6 +70,8 @@ def load_model(path: str | Path) -> keras.Model:
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises a dozen types for a file that is no model of its own
+        if isinstance(error, OSError) and error.errno in FILE_SYSTEM_ERRORS:
+            raise  # of the disk, to which Keras copies a large model's weights
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{path} can't be opened as this pipeline's model ({reason}); run `dvc repro train`") from error
     names, outputs = class_names.read(path), model.output_shape[-1]
