@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from stages.dataset.checks import CHECKS
+
 ROOT = Path(__file__).parent.parent
 MAKEFILE = (ROOT / "Makefile").read_text()
 WORKFLOW: dict[Any, Any] = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
@@ -81,6 +83,11 @@ def test_the_citation_is_of_this_version_and_names_cifar_10() -> None:
     assert ("Krizhevsky", 2009) in [
         (each["authors"][0]["family-names"], each["year"]) for each in citation["references"]
     ]
+
+
+def test_the_page_of_the_checks_has_a_row_for_each_in_their_order() -> None:
+    page = (ROOT / "docs/checks.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|.*\| (?:error|warning|off) \|$", page, re.MULTILINE) == list(CHECKS)
 
 
 def test_a_run_without_chromium_says_last_what_it_left_out_and_the_command_that_brings_it(tmp_path: Path) -> None:
