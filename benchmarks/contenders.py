@@ -25,11 +25,11 @@ def pipeline(settings: Any, folders: Path, epoch_done: EpochDone) -> None:
     """This pipeline's ``train``, its resume point included."""
     from stages.common import parameters
     from stages.common.console import Progress
-    from stages.dataset import splits
     from stages.model import network
     from stages.model.backend import keras
     from stages.model.fitting import fit
     from stages.model.resume import ResumePoint
+    from stages.splits import packed
 
     class Pause(Progress):
         """Takes the line that ``fit`` says after an epoch for the epoch's end."""
@@ -38,7 +38,7 @@ def pipeline(settings: Any, folders: Path, epoch_done: EpochDone) -> None:
             epoch_done(float(line.split("loss ")[1].split(",")[0]))
 
     own = parameters.load()
-    training, validation = (splits.load(f"data/verified/{split}") for split in ("train", "validation"))
+    training, validation = (packed.load(f"data/verified/{split}") for split in ("train", "validation"))
     keras.utils.set_random_seed(own.seed)
     model = network.build(own.model, own.dataset.image_size, len(training.classes))
     never = {"early_stopping": own.train.early_stopping.model_copy(update={"patience": ENDLESS})}

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from stages.cifar10.contents import CIFAR10, Contents, write_zip
+from stages.cifar10.sources import SOURCES, VARIABLE, Source, find_archive, read_batches
 from stages.common import parameters
 from stages.common.console import UserError, progress, run_stage
 from stages.common.files import atomic_folder, write_text
-from stages.dataset.cifar10 import CIFAR10, Contents, write_zip
-from stages.dataset.sources import SOURCES, VARIABLE, Source, find_archive, read_batches
 
 FOLDER = Path("data/cifar10")
 CACHE = user_cache_path("image-classification-pipeline", appauthor=False)

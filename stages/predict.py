@@ -21,12 +21,12 @@ from tqdm import tqdm
 from stages.common.console import progress, run_stage
 from stages.common.names import shown
 from stages.common.rounding import percent, rounded
-from stages.dataset import splits
 from stages.dataset.bit_depth import FULL_DEPTH
 from stages.dataset.decoding import decode_image
 from stages.dataset.image_folders import UnreadableError
 from stages.dataset.loose_images import LooseImage, find_images
 from stages.model import class_names, input_depth
+from stages.splits import packed
 
 MODEL = Path("models/model.keras")
 RANKS = ("best", "second", "third")  # of the classes shown of each image
@@ -79,7 +79,7 @@ def predict(arguments: Sequence[str] | None = None) -> bool:
 
 def batches(images: Iterable[LooseImage], image_size: int, depth: int = FULL_DEPTH) -> Iterator[Batch]:
     """The images, read and decoded to ``image_size``, as many at once as memory has room for in any case."""
-    at_once = min(IMAGES_AT_ONCE, splits.at_once(image_size))
+    at_once = min(IMAGES_AT_ONCE, packed.at_once(image_size))
     names: list[str] = []
     pixels: list[NDArray[np.uint8]] = []
     errors: list[str] = []

@@ -18,12 +18,13 @@ from stages.common import parameters
 from stages.common.console import run_stage
 from stages.common.files import all_or_none, png, write_bytes, write_csv, write_json, write_json_rows, write_text
 from stages.common.rounding import number, percent
-from stages.dataset import splits, verified
-from stages.evaluation import calibration, figures, findings, history, intervals, page, scores
-from stages.evaluation.page import Page
+from stages.evaluation import calibration, figures, findings, history, intervals, scores
 from stages.model import class_names, summary
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model
+from stages.page import page, verified
+from stages.page.page import Page
+from stages.splits import packed
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "scipy", "matplotlib", "pillow", "dvc")
 PAIRS = 8  # of near duplicates on the page
@@ -31,7 +32,7 @@ PAIRS = 8  # of near duplicates on the page
 
 def report() -> None:
     settings = parameters.load()
-    split = splits.load("data/verified/test")
+    split = packed.load("data/verified/test")
     model = load_model("models/model.keras")
     classes = class_names.read("models/model.keras")
     class_names.refuse_others(classes, split.classes)
@@ -43,7 +44,7 @@ def report() -> None:
     confusion = png(figures.confusion_matrix(results, "Confusion matrix, test split"))
     roc = png(figures.roc_curves(results, "ROC curves by class, test split"))
     training = history.load(Path("metrics/history.csv"), Path("metrics/train.json"))
-    all_splits = [splits.load("data/verified/train"), splits.load("data/verified/validation"), split]
+    all_splits = [packed.load("data/verified/train"), packed.load("data/verified/validation"), split]
     shown = Page(
         settings={
             "seed": settings.seed,

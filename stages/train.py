@@ -15,7 +15,6 @@ from pathlib import Path
 from stages.common import parameters
 from stages.common.console import UserError, progress, run_stage
 from stages.common.files import all_or_none, write_array, write_csv, write_json
-from stages.dataset import splits
 from stages.model import network
 from stages.model.backend import keras
 from stages.model.fitting import fit
@@ -23,6 +22,7 @@ from stages.model.prediction import predict_probabilities
 from stages.model.resume import ResumePoint, fingerprint
 from stages.model.saved import load_model, save_model
 from stages.model.state import Epoch
+from stages.splits import packed
 
 # Beside the outs and not among them: DVC deletes a stage's outs before it runs.
 RESUME_POINT = Path(".resume/train.npz")
@@ -30,8 +30,8 @@ RESUME_POINT = Path(".resume/train.npz")
 
 def train() -> None:
     settings = parameters.load()
-    training = splits.load("data/verified/train")
-    validation = splits.load("data/verified/validation")
+    training = packed.load("data/verified/train")
+    validation = packed.load("data/verified/validation")
     if (training.classes, training.images.shape[1:]) != (validation.classes, validation.images.shape[1:]):
         raise UserError("the training and the validation split are of two runs of verify; run `dvc repro verify`")
 

@@ -14,15 +14,15 @@ from stages.common import parameters
 from stages.common.console import run_stage
 from stages.common.files import all_or_none, write_csv, write_figure, write_json, write_text
 from stages.common.rounding import number, percent
-from stages.dataset import splits
 from stages.evaluation import figures, findings, history, probabilities, scores
 from stages.model import class_names
+from stages.splits import packed
 
 
 def validate() -> None:
     rules = parameters.load().validate_
     training = history.load(Path("metrics/history.csv"), Path("metrics/train.json"))
-    split = splits.load("data/verified/validation")
+    split = packed.load("data/verified/validation")
     predicted = probabilities.load(Path("models/validation_probabilities.npy"), len(split.labels))
     class_names.refuse_others(class_names.read("models/model.keras"), split.classes)
     results = scores.evaluate(split.labels, predicted, split.classes)

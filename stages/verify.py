@@ -2,7 +2,7 @@
 
 Reads the folders, or zips of folders, that ``params.yaml`` names under ``dataset``. Writes
 
-- ``data/verified/{train,validation,test}/``, the splits (see ``stages/dataset/splits.py``),
+- ``data/verified/{train,validation,test}/``, the splits (see ``stages/splits/packed.py``),
 - ``metrics/dataset.json``, how many images there are, and how many of them gave cause for a warning,
 - ``metrics/dataset_warnings.csv``, the warnings with the names of the files; of many of a kind a sample,
 - ``plots/dataset/``, samples of each class and the number of images of each.
@@ -28,11 +28,12 @@ from stages.common import parameters
 from stages.common.console import UserError, progress, run_stage
 from stages.common.files import all_or_none, write_csv, write_figure, write_json
 from stages.common.parameters import Dataset
-from stages.dataset import checks, splits
+from stages.dataset import checks
 from stages.dataset.checks import Issue, Outcome
 from stages.dataset.decoding import Decoded, decode, tasks_of
 from stages.dataset.image_folders import ImageFolder, list_images
 from stages.dataset.inspection import Inspection
+from stages.splits import packed
 
 VERIFIED = Path("data/verified")
 METRICS = Path("metrics/dataset.json")
@@ -87,7 +88,7 @@ def _decode(folders: Mapping[str, tuple[ImageFolder, ...]], parts: Mapping[str, 
     """Allocate each split and fill it with its images."""
     tasks = []
     for split, part in parts.items():
-        splits.allocate_images(part, sum(len(folder.members) for folder in folders[split]), image_size)
+        packed.allocate_images(part, sum(len(folder.members) for folder in folders[split]), image_size)
         tasks += tasks_of(folders[split], part, image_size)
     size = sum(folder.size for of_split in folders.values() for folder in of_split)
     processes = min(os.cpu_count() or 1, 1 + size // BYTES_A_PROCESS, max(1, len(tasks)))
@@ -130,19 +131,19 @@ def _pack(inspection: Inspection, parts: Mapping[str, Path]) -> None:
         in_split = inspection.split_of == index
         keep = inspection.readable[in_split]
         if not keep.all():
-            splits.keep_images(part, keep)
+            packed.keep_images(part, keep)
         rows = np.flatnonzero(in_split)[keep]
         sizes = np.bincount(inspection.folder_of[rows], minlength=len(inspection.all_folders))
         names = [inspection.names[row] for row in rows]
         depth = inspection.images.depth
-        splits.complete(part, inspection.labels[rows], inspection.classes, sizes[sizes > 0].tolist(), names, depth)
+        packed.complete(part, inspection.labels[rows], inspection.classes, sizes[sizes > 0].tolist(), names, depth)
 
 
 def _draw(inspection: Inspection, train: Path, plots: Path) -> None:
     # Here, not at the top: the processes that decode import this file, and matplotlib takes longer than all else.
     from stages.dataset import figures
 
-    split = splits.load(train)
+    split = packed.load(train)
     counts = dict(zip(inspection.folders, inspection.class_counts(), strict=True))
     write_figure(plots / "samples.png", figures.samples(split.images, split.labels, split.classes))
     write_figure(plots / "class_counts.png", figures.class_counts(counts, inspection.classes))

@@ -65,13 +65,13 @@ def recipe_of(arm: str, defaults: Train) -> Train:
 
 def _run(arm: str, seed: int) -> dict[str, Any]:
     # Imported here, so that the table is printed without waiting for TensorFlow.
-    from stages.dataset import splits
     from stages.model import network
     from stages.model.backend import keras, tf
     from stages.model.fitting import evaluation, fit
+    from stages.splits import packed
 
     settings = parameters.load()
-    train, validation, test = (splits.load(f"data/verified/{name}") for name in ("train", "validation", "test"))
+    train, validation, test = (packed.load(f"data/verified/{name}") for name in ("train", "validation", "test"))
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     model = network.build(settings.model, train.images.shape[1], len(train.classes))

@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.dataset import splits
-from stages.dataset.splits import Split
+from stages.splits import packed
+from stages.splits.packed import Split
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -62,14 +62,14 @@ def make_split(folder: Path, folder_sizes: tuple[int, ...], seed: int, size: int
     generator = np.random.default_rng(seed)
     labels = np.concatenate([np.sort(np.arange(count) % len(CLASSES)) for count in folder_sizes]).astype(np.int32)
     folder.mkdir(parents=True)
-    splits.allocate_images(folder, len(labels), size)
-    images = splits.open_images(folder)
+    packed.allocate_images(folder, len(labels), size)
+    images = packed.open_images(folder)
     for row, label in enumerate(labels):
         images[row] = draw(int(label), generator, size)
     images.flush()  # type: ignore[attr-defined]
     names = [f"folder/{CLASSES[label]}/{row:05d}.png" for row, label in enumerate(labels)]
-    splits.complete(folder, labels, CLASSES, folder_sizes, names)
-    return splits.load(folder)
+    packed.complete(folder, labels, CLASSES, folder_sizes, names)
+    return packed.load(folder)
 
 
 @pytest.fixture(scope="session")

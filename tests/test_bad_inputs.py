@@ -27,14 +27,15 @@ import yaml
 from PIL import Image
 
 from stages import fetch as fetch_stage
+from stages.cifar10 import official_archive
+from stages.cifar10.downloads import download
+from stages.cifar10.sources import VARIABLE, Source
 from stages.common.console import run_stage
 from stages.common.files import write_csv, write_json
-from stages.dataset import official_archive, splits
-from stages.dataset.downloads import download
-from stages.dataset.sources import VARIABLE, Source
 from stages.fetch import fetch
 from stages.model.backend import keras
 from stages.report import report
+from stages.splits import packed
 from stages.train import train
 from stages.validate import validate
 from stages.verify import verify
@@ -72,7 +73,7 @@ def frames(kind: str) -> bytes:
     return encoded(images[0], kind, save_all=True, append_images=images[1:])
 
 
-def packed() -> Path:
+def zipped_training_folder() -> Path:
     """The training folder as a zip in its place."""
     path = Path(shutil.make_archive("data/images/train", "zip", "data/images/train"))
     shutil.rmtree("data/images/train")
@@ -85,7 +86,7 @@ def zipped(name: str, content: bytes = PNG, kind: int = stat.S_IFREG) -> Spoil:
     def spoil(_: ExitStack) -> None:
         info = zipfile.ZipInfo(name)
         info.external_attr, info.compress_type = (kind | 0o644) << 16, zipfile.ZIP_DEFLATED
-        with zipfile.ZipFile(packed(), "a") as archive:
+        with zipfile.ZipFile(zipped_training_folder(), "a") as archive:
             archive.writestr(info, content)
 
     return spoil
@@ -106,7 +107,7 @@ def zip_directory(offset: int, value: bytes) -> Spoil:
 
 
 def no_zip(_: ExitStack) -> None:
-    path = packed()
+    path = zipped_training_folder()
     path.write_bytes(path.read_bytes()[:-100])
 
 
@@ -355,4 +356,4 @@ def test_odd_names_simply_work(project: Path) -> None:
             (old / "000.png").rename(old / f"{new}.png")
             old.rename(folder / new)
     verify()
-    assert sorted(splits.load("data/verified/train").classes) == sorted(names)
+    assert sorted(packed.load("data/verified/train").classes) == sorted(names)

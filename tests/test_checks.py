@@ -14,11 +14,12 @@ from scipy.stats import chi2_contingency, ttest_ind
 
 from stages.common import parameters
 from stages.common.parameters import Checks, Dataset
-from stages.dataset import checks, splits
+from stages.dataset import checks
 from stages.dataset.checks import CHECKS, Issue
 from stages.dataset.decoding import decode, tasks_of
 from stages.dataset.image_folders import list_images
 from stages.dataset.inspection import Inspection
+from stages.splits import packed
 
 SIZE = 32
 FOLDERS = ("a", "b", "c")  # of the splits train, validation and test
@@ -53,7 +54,7 @@ def inspect(root: Path, dataset: Dataset = DATASET) -> Inspection:
     for split, of_split in folders.items():
         part = root.parent / split
         part.mkdir(exist_ok=True)
-        splits.allocate_images(part, sum(len(folder.members) for folder in of_split), SIZE)
+        packed.allocate_images(part, sum(len(folder.members) for folder in of_split), SIZE)
         tasks += tasks_of(of_split, part, SIZE)
     images = decode(tasks, 1, lambda count: None)
     return Inspection(folders, images, dataset.thresholds)

@@ -49,16 +49,32 @@ def with_all_imports(file: Path) -> set[Path]:
     return found
 
 
-def templates(module: Path) -> set[Path]:
-    """The Jinja templates beside ``module``, where it loads such."""
-    return set(module.parent.glob("*.jinja")) if "FileSystemLoader" in module.read_text() else set()
+def folder_or_file(module: Path) -> str:
+    """What a stage depends on for ``module``: its folder, or itself where it lies directly in ``stages``."""
+    return (module if module.parent == Path("stages") else module.parent).as_posix()
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_the_code_deps_are_the_modules_that_a_stage_imports_and_their_templates(name: str) -> None:
+def test_a_stage_imports_only_what_its_deps_name_and_each_dep_is_used(name: str) -> None:
     code = {dep for dep in paths(STAGES[name]["deps"]) if dep.startswith("stages/")}
-    modules = with_all_imports(Path("stages", f"{name}.py"))
-    assert code == {file.as_posix() for file in modules.union(*map(templates, modules))}
+    assert code == {folder_or_file(module) for module in with_all_imports(Path("stages", f"{name}.py"))}
+
+
+def test_an_edit_in_a_folder_reruns_the_stages_that_use_it() -> None:
+    users: dict[str, set[str]] = {folder.as_posix(): set() for folder in Path("stages").iterdir() if folder.is_dir()}
+    users.pop("stages/__pycache__", None)
+    for name, stage in STAGES.items():
+        for dep in paths(stage["deps"]) & users.keys():
+            users[dep].add(name)
+    assert users == {
+        "stages/cifar10": {"fetch"},
+        "stages/common": {"fetch", "verify", "train", "validate", "report"},
+        "stages/dataset": {"verify"},
+        "stages/evaluation": {"validate", "report"},
+        "stages/model": {"train", "validate", "report"},
+        "stages/page": {"report"},
+        "stages/splits": {"verify", "train", "validate", "report"},
+    }
 
 
 def parameters_read(file: Path) -> set[str]:

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from stages.common.console import UserError
-from stages.dataset import decoding, near_duplicates, splits
+from stages.dataset import decoding, near_duplicates
 from stages.dataset.decoding import Decoded, Task, decode, decode_image, tasks_of
 from stages.dataset.image_folders import ImageFolder, UnreadableError, list_images
+from stages.splits import packed
 
 SIZE = 32
 
@@ -393,7 +394,7 @@ def folder_of_images(root: Path, images: list[NDArray[np.uint8]]) -> ImageFolder
 
 def decoded_into(split: Path, folder: ImageFolder, size: int, processes: int = 1) -> Decoded:
     split.mkdir()
-    splits.allocate_images(split, len(folder.members), size)
+    packed.allocate_images(split, len(folder.members), size)
     return decode(tasks_of([folder], split, size), processes, lambda count: None)
 
 
@@ -401,7 +402,7 @@ def test_records_tell_digest_spectrum_mean_and_deviation(tmp_path: Path) -> None
     images = [noise(SIZE, SIZE, 3, seed=0), noise(SIZE, SIZE, 3, seed=1), np.full((SIZE, SIZE, 3), 9, np.uint8)]
     images.append(images[0])
     records = decoded_into(tmp_path / "split", folder_of_images(tmp_path, images), SIZE)
-    assert np.array_equal(splits.open_images(tmp_path / "split"), np.stack(images))
+    assert np.array_equal(packed.open_images(tmp_path / "split"), np.stack(images))
     assert len(set(records.digests.tolist())) == 3
     assert records.digests[0] == records.digests[3]
     grey = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in images])
@@ -436,10 +437,10 @@ def test_all_images_of_16_bits_are_taken_as_of_the_bits_that_the_training_images
     for name, folders in (("one", ["train", "more"]), ("two", ["test"])):
         (tmp_path / name).mkdir()
         listed = [list_images(tmp_path, folder) for folder in folders]
-        splits.allocate_images(tmp_path / name, sum(len(folder.members) for folder in listed), 64)
+        packed.allocate_images(tmp_path / name, sum(len(folder.members) for folder in listed), 64)
         tasks += tasks_of(listed, tmp_path / name, 64)
     records = decode(tasks, processes, lambda count: None)
-    one, two = (splits.open_images(tmp_path / name)[..., 0] for name in ("one", "two"))
+    one, two = (packed.open_images(tmp_path / name)[..., 0] for name in ("one", "two"))
     assert records.depth == 12
     assert records.depths == {0: 8, 1: 12, 2: 8, 3: 14}
     assert np.array_equal(one, [dark >> 4, bright >> 4])
@@ -459,7 +460,7 @@ def test_the_test_images_choose_no_depth(tmp_path: Path) -> None:
     tasks = []
     for name in ("train", "test"):
         (tmp_path / f"split_{name}").mkdir()
-        splits.allocate_images(tmp_path / f"split_{name}", 1, 64)
+        packed.allocate_images(tmp_path / f"split_{name}", 1, 64)
         tasks += tasks_of([list_images(tmp_path, name)], tmp_path / f"split_{name}", 64)
     records = decode(tasks, 1, lambda count: None)
     assert records.depth == 16

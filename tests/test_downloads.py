@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.cifar10.downloads import Patience, Remote, download
 from stages.common.console import UserError
-from stages.dataset.downloads import Patience, Remote, download
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)
 IMPATIENT = Patience(connect=2, silence=0.8, total=20, attempts=3, pause=0.01)

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from stages import fetch as fetch_stage
+from stages.cifar10.contents import CIFAR10, CLASSES
+from stages.cifar10.downloads import sha256_of
 from stages.common.console import UserError
-from stages.dataset.cifar10 import CIFAR10, CLASSES
-from stages.dataset.downloads import sha256_of
 from stages.fetch import write_zips
 from tests.tiny_cifar10 import BATCHES, CONTENTS, NAMES, known, npm_tarball, official_tarball
 

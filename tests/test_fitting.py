@@ -11,12 +11,12 @@ import pytest
 from stages.common import parameters
 from stages.common.console import progress
 from stages.common.parameters import Train
-from stages.dataset.splits import Split
 from stages.model import network
 from stages.model.backend import keras, tf
 from stages.model.batches import epoch_order
 from stages.model.fitting import fit
 from stages.model.state import Plateau, TrainingState
+from stages.splits.packed import Split
 
 SETTINGS = parameters.load()
 SMALL = SETTINGS.model.model_copy(update={"filters": (4, 8), "dense": (16,)})

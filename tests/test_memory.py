@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from stages.common import parameters
 from stages.common.console import progress
-from stages.dataset import splits
-from stages.dataset.splits import Split
 from stages.model import fitting, memory, network
 from stages.model.backend import keras
 from stages.model.fitting import fit
 from stages.model.prediction import PREDICTION_BATCHES, predict_probabilities
 from stages.model.resume import fingerprint
+from stages.splits import packed
+from stages.splits.packed import Split
 from tests.conftest import make_split
 
 SETTINGS = parameters.load()
@@ -56,7 +56,7 @@ def test_the_bytes_of_the_layers_are_those_of_their_outputs_as_float32() -> None
 def test_the_images_of_a_call_keep_to_their_bytes_or_are_one_batch(image_size: int, batch_size: int) -> None:
     batches = memory.batches_a_call(image_size, batch_size, fitting.BATCHES_A_CALL)
     assert 1 <= batches <= fitting.BATCHES_A_CALL
-    assert batches == 1 or batches * batch_size * 3 * image_size**2 <= splits.BYTES_AT_ONCE
+    assert batches == 1 or batches * batch_size * 3 * image_size**2 <= packed.BYTES_AT_ONCE
 
 
 def test_the_default_run_is_cut_as_it_always_was() -> None:
@@ -105,7 +105,7 @@ def test_training_and_predicting_read_no_more_images_at_a_time_and_less_memory_c
 ) -> None:
     expected = trained(training_split, validation_split)
     of_image = 3 * 16**2
-    monkeypatch.setattr(splits, "BYTES_AT_ONCE", 20 * of_image)
+    monkeypatch.setattr(packed, "BYTES_AT_ONCE", 20 * of_image)
     monkeypatch.setattr(memory, "LAYER_BYTES", 10 * memory.layer_bytes(network.build(SMALL, 16, classes=3)))
     (train, of_training), (validation, of_validation) = watched(training_split), watched(validation_split)
     for one, other in zip(trained(train, validation), expected, strict=True):
@@ -136,7 +136,7 @@ def test_what_was_read_of_a_split_does_not_stay_in_memory(tmp_path: Path) -> Non
     file = tmp_path / "split/images.npy"
     everything = int(np.sum(split.images, dtype=np.int64))
     assert resident(file) > file.stat().st_size // 2
-    splits.release(split.images[3:])
+    packed.release(split.images[3:])
     assert resident(file) == 0
-    assert sum(int(np.sum(piece, dtype=np.int64)) for piece in splits.pieces(split.images, 7)) == everything
+    assert sum(int(np.sum(piece, dtype=np.int64)) for piece in packed.pieces(split.images, 7)) == everything
     assert resident(file) == 0

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.cifar10.npm_package import pack, read_batches
 from stages.common.console import UserError
-from stages.dataset.npm_package import pack, read_batches
 from tests.tiny_cifar10 import BATCHES, npm_tarball
 
 

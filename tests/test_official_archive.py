@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.dataset.official_archive import read_batches
+from stages.cifar10.official_archive import read_batches
 from tests.tiny_cifar10 import BATCHES, official_tarball
 
 

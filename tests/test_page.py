@@ -13,8 +13,8 @@ from markupsafe import escape
 from PIL import Image
 
 from stages.evaluation.intervals import Interval
-from stages.evaluation.page import MISTAKES, Page, as_html, as_markdown, most_confident_mistakes
 from stages.evaluation.scores import evaluate
+from stages.page.page import MISTAKES, Page, as_html, as_markdown, most_confident_mistakes
 from tests.tiny_page import CLASSES, some_page
 
 

@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, Page
 
-from stages.evaluation.page import as_html
+from stages.page.page import as_html
 from tests.tiny_page import CLASSES, some_page
 
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import yaml
 
-from stages.dataset import splits
 from stages.evaluation import history
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model
+from stages.splits import packed
 from tests.conftest import draw_folder
 
 ROOT = Path(__file__).parent.parent
@@ -118,7 +118,7 @@ def test_the_pipeline_turns_images_into_a_model_metrics_and_plots(reproduced: Pr
 
 
 def test_what_validate_judges_is_the_saved_model_of_the_best_epoch(reproduced: Project) -> None:
-    images = splits.load(reproduced.folder / "data/verified/validation").images
+    images = packed.load(reproduced.folder / "data/verified/validation").images
     judged = np.load(reproduced.folder / "models/validation_probabilities.npy")
     saved = load_model(reproduced.folder / "models/model.keras")
     np.testing.assert_array_equal(judged, predict_probabilities(saved, images))

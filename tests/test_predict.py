@@ -21,7 +21,6 @@ from stages import predict as module
 from stages.common import parameters
 from stages.common.console import UserError
 from stages.common.files import write_json
-from stages.dataset import splits
 from stages.dataset.image_folders import MAX_IMAGE_BYTES, list_images
 from stages.dataset.loose_images import find_images
 from stages.model.backend import keras
@@ -29,6 +28,7 @@ from stages.model.network import build
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model, save_model
 from stages.predict import best_classes, predict
+from stages.splits import packed
 from tests.conftest import CLASSES, draw_folder, make_split
 from tests.test_decoding import (
     EXIF,
@@ -144,7 +144,7 @@ def test_images_beyond_one_batch_are_all_predicted(
     clone: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = predicted(capsys, "images")
-    monkeypatch.setattr(splits, "BYTES_AT_ONCE", 4 * 16 * 16 * 3)
+    monkeypatch.setattr(packed, "BYTES_AT_ONCE", 4 * 16 * 16 * 3)
     Path("broken.png").write_bytes(b"no image")
     batches = list(module.batches(find_images(["broken.png", "images"]), 16))
     assert [(len(batch.names), len(batch.errors)) for batch in batches] == [(3, 1), (4, 0), (4, 0), (4, 0)]
@@ -183,7 +183,7 @@ def test_odd_images_have_the_pixels_that_verify_gives_them(tmp_path: Path) -> No
     batches = list(module.batches(find_images([str(folder)]), 16, records.depth))
     assert not records.errors
     assert records.depth == 12
-    assert np.array_equal(np.concatenate([batch.pixels for batch in batches]), splits.open_images(tmp_path / "split"))
+    assert np.array_equal(np.concatenate([batch.pixels for batch in batches]), packed.open_images(tmp_path / "split"))
 
 
 def test_unreadable_files_are_reported_and_the_rest_goes_on(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from stages.common.console import progress
-from stages.dataset.splits import Split
 from stages.model.backend import keras
 from stages.model.fitting import fit
 from stages.model.resume import ResumePoint, fingerprint
 from stages.model.state import TrainingState
+from stages.splits.packed import Split
 from tests.test_fitting import build, digest, recipe
 
 

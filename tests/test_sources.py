@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from stages.cifar10 import official_archive
+from stages.cifar10.downloads import Remote
+from stages.cifar10.sources import OFFICIAL, SOURCES, Source, find_archive, read_batches
 from stages.common.console import UserError
-from stages.dataset import official_archive
-from stages.dataset.downloads import Remote
-from stages.dataset.sources import OFFICIAL, SOURCES, Source, find_archive, read_batches
 from tests.tiny_cifar10 import CONTENTS, known, npm_tarball, official_members, official_tarball, tar_gz
 
 CONTENT = b"an archive"

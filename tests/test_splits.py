@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.dataset import splits
+from stages.splits import packed
 
 
 @pytest.mark.parametrize("reserve", [True, False])
@@ -17,10 +17,10 @@ def test_an_allocated_split_is_zeros_for_which_the_disk_has_room(
 ) -> None:
     if not reserve:
         monkeypatch.delattr("os.posix_fallocate", raising=False)  # as on macOS
-    splits.allocate_images(tmp_path / "split", count, 32)
+    packed.allocate_images(tmp_path / "split", count, 32)
     file = tmp_path / "split/images.npy"
     np.save(tmp_path / "expected.npy", np.zeros((count, 32, 32, 3), np.uint8))
     assert file.read_bytes() == (tmp_path / "expected.npy").read_bytes()
     assert file.stat().st_blocks * 512 >= file.stat().st_size  # a sparse file has fewer
-    splits.open_images(tmp_path / "split")[:] = 7
+    packed.open_images(tmp_path / "split")[:] = 7
     assert (np.load(file) == 7).all()

@@ -16,12 +16,12 @@ from sklearn import metrics
 from stages.common import parameters
 from stages.common.console import UserError
 from stages.common.files import write_array, write_csv, write_json
-from stages.dataset import splits
 from stages.model.backend import keras
 from stages.model.network import build
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model, save_model
 from stages.report import report
+from stages.splits import packed
 from stages.train import train
 from stages.validate import validate
 
@@ -51,10 +51,10 @@ TEST_OUTS = (
 def write_split(folder: Path, count: int, classes: tuple[str, ...] = CLASSES, size: int = 8) -> None:
     random = np.random.default_rng(count)
     folder.mkdir(parents=True)
-    splits.allocate_images(folder, count, size)
-    splits.open_images(folder)[:] = random.integers(0, 256, (count, size, size, 3))
+    packed.allocate_images(folder, count, size)
+    packed.open_images(folder)[:] = random.integers(0, 256, (count, size, size, 3))
     labels = np.arange(count, dtype=np.int32) % len(classes)
-    splits.complete(folder, labels, classes, [count], [f"{folder.name}/{index}.png" for index in range(count)])
+    packed.complete(folder, labels, classes, [count], [f"{folder.name}/{index}.png" for index in range(count)])
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_split(folder / "data/verified/train", 60)
     write_split(folder / "data/verified/validation", 30)
     write_split(folder / "data/verified/test", 45)
-    images = splits.load(folder / "data/verified/validation").images
+    images = packed.load(folder / "data/verified/validation").images
     probabilities = predict_probabilities(load_model(folder / "models/model.keras"), images)
     write_array(folder / "models/validation_probabilities.npy", probabilities)
     header = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
@@ -122,7 +122,7 @@ def test_equal_inputs_give_equal_bytes(stage: Callable[[], None], project: Path)
 
 def test_the_headlines_are_scikit_learns_of_the_models_predictions(project: Path) -> None:
     report()
-    split = splits.load("data/verified/test")
+    split = packed.load("data/verified/test")
     probabilities = predict_probabilities(load_model("models/model.keras"), split.images)
     predicted = probabilities.argmax(axis=1)
     written = json.loads(Path("metrics/test.json").read_text())
@@ -240,7 +240,7 @@ def test_a_class_without_test_images_has_no_figures_in_any_output(project: Path)
     shutil.rmtree("data/verified/test")
     write_split(project / "data/verified/test", 45)
     labels = np.arange(45, dtype=np.int32) % 2
-    splits.complete(Path("data/verified/test"), labels, CLASSES, [45], [f"test/{index}.png" for index in range(45)])
+    packed.complete(Path("data/verified/test"), labels, CLASSES, [45], [f"test/{index}.png" for index in range(45)])
     report()
     written = json.loads(Path("metrics/test_classes.json").read_text())
     assert written[CLASSES[2]] == {"precision": None, "recall": None, "f1": None, "auc": None, "support": 0}

@@ -10,8 +10,8 @@ import pytest
 
 from stages.common.console import UserError
 from stages.common.files import write_csv, write_json
-from stages.dataset.splits import Split
-from stages.dataset.verified import load_metrics, sample_pairs
+from stages.page.verified import load_metrics, sample_pairs
+from stages.splits.packed import Split
 
 HEADER = ("check", "subject", "problem", "partner", "listed", "found")
 

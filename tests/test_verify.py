@@ -20,8 +20,9 @@ from PIL import Image
 
 from stages import verify as stage
 from stages.common.console import UserError
-from stages.dataset import checks, splits
+from stages.dataset import checks
 from stages.dataset.checks import CHECKS
+from stages.splits import packed
 from stages.verify import verify
 from tests.conftest import CLASSES, draw, draw_folder
 
@@ -76,14 +77,14 @@ def output_bytes() -> dict[str, bytes]:
 def test_a_sound_dataset_is_packed_and_described(root: Path) -> None:
     before = snapshot(root)
     verify()
-    train = splits.load("data/verified/train")
+    train = packed.load("data/verified/train")
     assert train.images.shape == (24, 16, 16, 3)
     assert train.classes == CLASSES
     assert train.folder_sizes == (12, 12)
     assert train.names[0] == "a/000_circle/000.png"
     assert np.array_equal(train.images[0], np.asarray(Image.open(root / "a/000_circle/000.png")))
     assert train.labels.tolist() == [label for _ in "ab" for label in range(3) for _ in range(4)]
-    assert splits.load("data/verified/test").names[-1] == "d/002_cross/003.png"
+    assert packed.load("data/verified/test").names[-1] == "d/002_cross/003.png"
     assert json.loads(Path("metrics/dataset.json").read_text()) == {
         "train_images": 24,
         "validation_images": 12,
@@ -193,7 +194,7 @@ def test_a_warning_that_may_be_the_reason_of_a_failure_is_told_with_it(root: Pat
 def test_folders_as_people_make_them_are_packed_like_plain_ones(root: Path) -> None:
     """Unpacked into a folder of its own name; nested; zipped by two programs; all with litter."""
     verify()
-    before = {split: splits.load(Path("data/verified", split)) for split in ("train", "validation", "test")}
+    before = {split: packed.load(Path("data/verified", split)) for split in ("train", "validation", "test")}
     (root / "a").rename(root / "unpacked")
     (root / "a").mkdir()
     (root / "unpacked").rename(root / "a/a")
@@ -217,12 +218,12 @@ def test_folders_as_people_make_them_are_packed_like_plain_ones(root: Path) -> N
         (root / "a/a/000_circle" / name).write_text("no image")
     verify()
     for split, plain in before.items():
-        made = splits.load(Path("data/verified", split))
+        made = packed.load(Path("data/verified", split))
         assert np.array_equal(made.images, plain.images)
         assert made.labels.tolist() == plain.labels.tolist()
         assert made.classes == plain.classes
     assert json.loads(Path("metrics/dataset.json").read_text())["warnings"] == {"total": 0}
-    train = splits.load("data/verified/train").names
+    train = packed.load("data/verified/train").names
     assert (train[0], train[12]) == ("a/a/000_circle/000.png", "b/000_circle/batch 2/000.png")
     assert all((root / name).exists() for name in train)
 
@@ -262,7 +263,7 @@ def test_unreadable_images_are_left_out_where_they_are_no_error(root: Path) -> N
     set_parameters(unreadable_image="warning", folder_size="off")
     (root / "b/001_square/001.png").write_bytes(b"")
     verify()
-    train = splits.load("data/verified/train")
+    train = packed.load("data/verified/train")
     assert len(train.images) == len(train.labels) == len(train.names) == 23
     assert train.folder_sizes == (12, 11)
     assert "b/001_square/001.png" not in train.names
@@ -292,7 +293,7 @@ def test_a_folder_whose_images_are_all_left_out_gives_none_to_its_split(root: Pa
     for path in (root / "a").rglob("*.png"):
         path.write_bytes(b"")
     verify()
-    assert splits.load("data/verified/train").folder_sizes == (12,)
+    assert packed.load("data/verified/train").folder_sizes == (12,)
 
 
 def test_a_check_that_is_off_says_nothing(root: Path) -> None:
@@ -437,7 +438,7 @@ def test_names_with_spaces_unicode_and_html_work(root: Path) -> None:
                     new.writestr(member.replace(CLASSES[index], name), old.read(member))
     (root / "new.zip").replace(root / "d.zip")
     verify()
-    assert splits.load("data/verified/test").classes == ("<img src=x onerror=alert(1)>", "wild $a$ cat", "犬")
+    assert packed.load("data/verified/test").classes == ("<img src=x onerror=alert(1)>", "wild $a$ cat", "犬")
 
 
 SMALL_DISK = ("unshare", "--user", "--map-root-user", "--mount")  # in which anyone may mount
@@ -501,7 +502,7 @@ def test_images_of_12_bits_in_16_are_neither_dark_nor_unequal_and_a_warning_tell
     set_parameters(exact_duplicate="off", near_duplicate="off", near_leakage="off")
     verify()
     for name in ("train", "validation"):
-        split = splits.load(f"data/verified/{name}")
+        split = packed.load(f"data/verified/{name}")
         assert split.depth == 12
         for image, image_name in zip(split.images, split.names, strict=True):
             assert np.array_equal(image, np.stack([expected[image_name]] * 3, axis=2))

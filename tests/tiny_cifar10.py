@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stages.dataset import npm_package, official_archive
-from stages.dataset.cifar10 import Batch, Contents, checksum
-from stages.dataset.downloads import sha256_of
-from stages.dataset.sources import Source
+from stages.cifar10 import npm_package, official_archive
+from stages.cifar10.contents import Batch, Contents, checksum
+from stages.cifar10.downloads import sha256_of
+from stages.cifar10.sources import Source
 
 COUNT = 24
 NAMES = ("train1", "train2", "train3", "train4", "train5", "test")

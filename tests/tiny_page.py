@@ -8,11 +8,12 @@ import numpy as np
 
 from stages.common import parameters
 from stages.common.files import png
-from stages.evaluation import calibration, figures, page
+from stages.evaluation import calibration, figures
 from stages.evaluation.history import Epoch, Training
 from stages.evaluation.intervals import Interval
-from stages.evaluation.page import Page
 from stages.evaluation.scores import evaluate
+from stages.page import page
+from stages.page.page import Page
 
 CLASSES = ("blue", "green | <script>alert(1)</script>", "red & *grey*")
 NAMES = [f"test/some & class/{row:02d}.png" for row in range(60)]

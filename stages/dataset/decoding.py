@@ -35,10 +35,11 @@ from PIL.ImageFile import ImageFile
 from stages.common import interrupts
 from stages.common.console import UserError
 from stages.common.names import shown
-from stages.dataset import bit_depth, metadata, near_duplicates, splits
+from stages.dataset import bit_depth, metadata, near_duplicates
 from stages.dataset.bit_depth import FULL_DEPTH
 from stages.dataset.image_folders import ImageFolder, Member, UnreadableError, reader
 from stages.dataset.metadata import Orientation
+from stages.splits import packed
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # a list of few: every decoder is a door to strangers' bytes
 MAX_PIXELS = 50_000_000  # more than most cameras give; 200 MB decoded
@@ -279,7 +280,7 @@ def _decode_task(task: Task) -> Decoded:
                 depths[index] = depth
             strip.paste(image, (0, index * size))
     pixels = np.asarray(strip).reshape(count, size, size, 3)
-    splits.open_images(task.split)[task.first_row : task.first_row + count] = pixels
+    packed.open_images(task.split)[task.first_row : task.first_row + count] = pixels
     channels = np.ascontiguousarray(pixels.reshape(count, -1, 3).transpose(0, 2, 1)).astype(np.float32)
     spectra = near_duplicates.spectra(_grey(channels, size))
     means = channels.mean(axis=2)

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from stages.common.console import Progress
 from stages.common.parameters import Train
-from stages.dataset import splits
-from stages.dataset.splits import Split
 from stages.model import memory
 from stages.model.backend import keras, tf
 from stages.model.batches import EpochOrder, epoch_order
 from stages.model.resume import ResumePoint
 from stages.model.state import Epoch, TrainingState
+from stages.splits import packed
+from stages.splits.packed import Split
 
 # Batches that TensorFlow runs at most between two returns to Python, which cost little at this number; at each return
 # the progress bar moves and Ctrl-C is heard.
@@ -85,7 +85,7 @@ def _run_epoch(
         bounds = order.bounds[first : first + a_call + 1]
         rows = order.rows[bounds[0] : bounds[-1]]
         sums += train_batches(split.images[rows], split.labels[rows], bounds - bounds[0]).numpy()
-        splits.release(split.images)
+        packed.release(split.images)
         progress.advance(len(rows))
     loss, accuracy = sums / len(order.rows)
     return float(loss), float(accuracy)
@@ -190,7 +190,7 @@ def evaluation(model: keras.Model, split: Split) -> Callable[[], tuple[float, fl
 
     def evaluate() -> tuple[float, float]:
         sums = np.zeros(2)
-        for first, images in enumerate(splits.pieces(split.images, a_call)):
+        for first, images in enumerate(packed.pieces(split.images, a_call)):
             sums += summed(images, split.labels[first * a_call : (first + 1) * a_call]).numpy()
         loss, accuracy = sums / len(split.labels)
         return float(loss), float(accuracy)

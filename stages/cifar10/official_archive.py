@@ -14,7 +14,7 @@ from typing import IO, cast
 
 import numpy as np
 
-from stages.dataset.cifar10 import FILES, IMAGE_SIZE, Batch
+from stages.cifar10.contents import FILES, IMAGE_SIZE, Batch
 
 
 def read_batches(tar: tarfile.TarFile) -> Iterator[Batch]:

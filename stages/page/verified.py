@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common.console import UserError
-from stages.dataset.splits import Split
+from stages.splits.packed import Split
 
 PAIRED = ("near_duplicate", "near_leakage")  # the checks whose warnings name two images that are worth seeing
 
