@@ -4,9 +4,8 @@
     python -m studies.spread                    prints the table of all runs in spread.csv
 
 A run trains on the verified splits with the defaults of params.yaml, changed as ARMS says, and is then tested once.
-Nothing is chosen by its result. The same files run under another TensorFlow (2.15 is what the notebook used): call
-this module with that environment's interpreter. On a machine of n cores, n processes with
-``TF_NUM_INTRAOP_THREADS=1`` do more runs an hour than one process on all cores.
+Nothing is chosen by its result. The number of cores changes no run, and on a machine of n cores n processes with
+``LOKY_MAX_CPU_COUNT=1`` do more runs an hour than one process on all cores.
 """
 
 from __future__ import annotations

@@ -78,7 +78,8 @@ def test_a_normalisation_by_division_is_that_of_tensorflow() -> None:
 
 
 def test_numpy_and_blas_use_no_instructions_of_one_processor_alone() -> None:
-    assert not any(core.__cpu_features__[name] for name in core.__cpu_dispatch__)
+    used = {name for name in core.__cpu_dispatch__ if core.__cpu_features__[name]}
+    assert used <= {"SSSE3", "SSE41", "POPCNT", "SSE42", "AVX", "F16C"}  # every processor with AVX2 has these
     assert os.environ["OPENBLAS_CORETYPE"] == "Haswell"
 
 
