@@ -6,9 +6,9 @@ pixels follows from their spectra alone (the cross-correlation theorem), and no 
 and strongly cropped copies are not found.
 
 On CIFAR-10 this finds 65 % of the pairs of a test and a training image that people judged to be of one camera shot
-(ciFAIR: Barz and Denzler, "Do We Train on Test Data?", 2020), and 97 % of the pairs that it shows are of one. A 64-bit
-DCT hash, confirmed by the correlation of the pixels, finds 35 %. Of Fashion-MNIST, whose articles are alike, it names
-0.1 % of the images.
+(ciFAIR: Barz and Denzler, "Do We Train on Test Data?", 2020). Of 120 pairs drawn from those that it shows, 115 are of
+one. A 64-bit DCT hash, confirmed by the correlation of the pixels, finds 35 %. Of Fashion-MNIST, whose articles are
+alike, it names 0.1 % of the images.
 
 All arithmetic that decides is on whole numbers that floats hold exactly, so that results are equal on every processor.
 
