@@ -29,7 +29,8 @@ import joblib
 from PIL import Image
 
 from tests.conftest import draw_folder
-from tests.test_pipeline import ROOT, Project
+from tests.defaults import PARAMS_FILE, ROOT
+from tests.test_pipeline import Project
 
 QEMU = "qemu-x86_64"
 LARGE_CACHE = "+48KB"
@@ -106,7 +107,7 @@ def run(processor: Processor, folder: Path) -> dict[str, str]:
 
 def _project(folder: Path, changes: dict[str, Any]) -> Path:
     folder.mkdir(parents=True)
-    shutil.copy(ROOT / "params.yaml", folder)
+    shutil.copy(PARAMS_FILE, folder)
     Project(folder).set(SMALL | changes)
     for seed, (name, per_class) in enumerate({"first": 10, "second": 7, "held out": 8, "test": 8}.items()):
         draw_folder(folder / "data" / name, per_class, seed, size=32)

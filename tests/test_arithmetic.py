@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from numpy._core import _multiarray_umath as core  # type: ignore[attr-defined]
 
-from stages.common.parameters import Model, load
+from stages.common.parameters import Model
 from stages.model import network
 from stages.model.backend import keras, tf
+from tests.defaults import SETTINGS
 
 APPROXIMATE = {"Rsqrt", "Reciprocal", "Inv"}  # TensorFlow's operations by instructions that differ between processors
 
@@ -99,7 +100,7 @@ def test_training_loads_neither_scikit_learn_nor_matplotlib_and_both_load_afterw
 
 
 def test_the_networks_of_the_pipeline_have_no_such_operation_when_they_predict() -> None:
-    section = load().model.model_dump() | {"batch_normalization": True, "filters": (4,), "dense": (4,)}
+    section = SETTINGS.model.model_dump() | {"batch_normalization": True, "filters": (4,), "dense": (4,)}
     model = network.build(Model.model_validate(section), 8, 3)
     graph = (
         tf.function(lambda images: model(images, training=False)).get_concrete_function(tf.zeros((2, 8, 8, 3))).graph

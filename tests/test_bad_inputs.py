@@ -41,11 +41,11 @@ from stages.validate import validate
 from stages.verify import verify
 from tests import test_downloads as answers
 from tests.conftest import draw_folder, make_split
+from tests.defaults import PARAMS_FILE
 from tests.test_decoding import PNG, encoded, noise, png_that_claims
 from tests.test_image_folders import change_directory
 from tests.tiny_cifar10 import official_members, official_tarball, tar_gz
 
-PROJECT = Path(__file__).parent.parent
 STAGES = {"fetch": fetch, "verify": verify, "train": train, "validate": validate, "report": report}
 SECONDS = 30  # far more than any of them takes, on the busiest machine
 MEGABYTES = 300
@@ -273,7 +273,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for seed, name in enumerate(("train", "validation", "test")):
         draw_folder(Path("data/images", name), 3, seed)
-    values = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    values = yaml.safe_load(PARAMS_FILE.read_text())
     values["dataset"] |= {"root": "data/images", "train": ["train"], "validation": ["validation"], "test": ["test"]}
     values["dataset"] |= {"image_size": 16, "classes": None, "images_per_folder": None}
     values["dataset"]["checks"] |= {"class_set": "off"}

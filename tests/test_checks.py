@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import chi2_contingency, ttest_ind
 
-from stages.common import parameters
 from stages.common.parameters import Checks, Dataset
 from stages.dataset import checks
 from stages.dataset.checks import CHECKS, Issue
@@ -20,10 +19,11 @@ from stages.dataset.decoding import decode, tasks_of
 from stages.dataset.image_folders import list_images
 from stages.dataset.inspection import Inspection
 from stages.splits import packed
+from tests.defaults import SETTINGS
 
 SIZE = 32
 FOLDERS = ("a", "b", "c")  # of the splits train, validation and test
-DATASET = parameters.load(Path(__file__).parent.parent / "params.yaml").dataset.model_copy(
+DATASET = SETTINGS.dataset.model_copy(
     update={"root": "root", "train": ("a",), "validation": ("b",), "test": ("c",), "classes": 2, "images_per_folder": 4}
 )
 

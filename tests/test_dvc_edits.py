@@ -10,8 +10,10 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
 
-from tests.test_pipeline import ROOT, Project
+from tests.defaults import PARAMS_FILE, ROOT
+from tests.test_pipeline import Project
 
+FILES = {file.name: file for file in (ROOT / "dvc.yaml", PARAMS_FILE)}
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # DVC refuses to edit a stage in which a parameter stands.
 EDITABLE = [name for name, stage in STAGES.items() if "${" not in str(stage)]
@@ -22,14 +24,14 @@ def project(tmp_path: Path) -> Project:
     """The pipeline's two files in a project without Git, code or data."""
     project = Project(tmp_path)
     project.run("dvc", "init", "--quiet", "--no-scm")
-    for name in ("dvc.yaml", "params.yaml"):
-        shutil.copy(ROOT / name, tmp_path)
+    for file in FILES.values():
+        shutil.copy(file, tmp_path)
     return project
 
 
 def changes(name: str, project: Project) -> list[str]:
     """The lines that the project's file lacks, with a minus, and those that it has beyond this one's, with a plus."""
-    ours, theirs = ((folder / name).read_text().splitlines() for folder in (ROOT, project.folder))
+    ours, theirs = (file.read_text().splitlines() for file in (FILES[name], project.folder / name))
     return [line for line in ndiff(ours, theirs) if line.startswith(("-", "+"))]
 
 

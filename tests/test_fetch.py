@@ -19,22 +19,21 @@ from stages.cifar10.contents import CIFAR10, CLASSES
 from stages.cifar10.downloads import sha256_of
 from stages.common.console import UserError
 from stages.fetch import write_zips
+from tests.defaults import PARAMS_FILE, ROOT
 from tests.tiny_cifar10 import BATCHES, CONTENTS, NAMES, known, npm_tarball, official_tarball
-
-PROJECT = Path(__file__).parent.parent
 
 
 def run_fetch(folder: Path, archive: str, parameters: str | None = None) -> subprocess.CompletedProcess[str]:
     """The stage as a process of its own in ``folder``, with the default parameters unless others are given."""
-    (folder / "params.yaml").write_text(parameters or (PROJECT / "params.yaml").read_text())
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "CIFAR10_ARCHIVE": archive}
+    (folder / "params.yaml").write_text(parameters or PARAMS_FILE.read_text())
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CIFAR10_ARCHIVE": archive}
     command = [sys.executable, "-m", "stages.fetch"]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
 
 
 def with_root(root: str) -> str:
     """The default parameters with another folder of images."""
-    return (PROJECT / "params.yaml").read_text().replace("root: data/cifar10 ", f"root: {root} ")
+    return PARAMS_FILE.read_text().replace("root: data/cifar10 ", f"root: {root} ")
 
 
 def write(archive: Path, folder: Path) -> None:
@@ -122,7 +121,7 @@ def test_an_archive_with_a_known_checksum_is_taken(
     monkeypatch.setattr(fetch_stage, "CIFAR10", CONTENTS)
     monkeypatch.setattr(fetch_stage, "CACHE", tmp_path / "cache")
     monkeypatch.setenv("CIFAR10_ARCHIVE", str(archive) if named else "")
-    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    shutil.copy(PARAMS_FILE, tmp_path)
     fetch_stage.fetch()
     assert {path.name for path in Path("data/cifar10").iterdir()} == {f"{name}.zip" for name in NAMES}
     assert Path("cache/some.tar.gz").exists() is not named
@@ -153,7 +152,7 @@ def test_parameters_are_checked_before_any_work(tmp_path: Path) -> None:
 
 def test_the_stage_loads_neither_tensorflow_nor_scikit_learn_nor_matplotlib() -> None:
     code = "import sys, stages.fetch; print({'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stages.common import parameters
 from stages.common.parameters import Report, Validate
 from stages.evaluation import findings
 from stages.evaluation.history import Epoch, Training
 from stages.evaluation.scores import Scores, evaluate
+from tests.defaults import SETTINGS
 
 # The notebook's log: loss, accuracy, validation loss, validation accuracy, learning rate.
 NOTEBOOK = """
@@ -62,7 +62,7 @@ def scores_of(confusion: list[list[int]], names: list[str]) -> Scores:
 
 def test_of_the_notebooks_history_the_rules_say_what_its_author_said() -> None:
     course = training(NOTEBOOK, 11, (10, 14, 17), stopped_early=True)
-    assert findings.on_training(course, parameters.load().validate_) == [
+    assert findings.on_training(course, SETTINGS.validate_) == [
         "The model begins overfitting after epoch 6: from then on the training accuracy stays more than 4 points above "
         "the validation accuracy, in the end 20.7.",
         "The validation loss stops improving significantly (by 1 % or more) after epoch 7, while the training loss "

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.common import parameters
 from stages.common.console import progress
 from stages.common.parameters import Train
 from stages.model import network
@@ -17,8 +16,8 @@ from stages.model.batches import epoch_order
 from stages.model.fitting import fit
 from stages.model.state import Plateau, TrainingState
 from stages.splits.packed import Split
+from tests.defaults import SETTINGS
 
-SETTINGS = parameters.load()
 SMALL = SETTINGS.model.model_copy(update={"filters": (4, 8), "dense": (16,)})
 
 

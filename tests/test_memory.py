@@ -22,8 +22,8 @@ from stages.model.resume import fingerprint
 from stages.splits import packed
 from stages.splits.packed import Split
 from tests.conftest import make_split
+from tests.defaults import SETTINGS
 
-SETTINGS = parameters.load()
 SIZES = (8, 32, 64, 128, 224, 512, 1024)
 SMALL = SETTINGS.model.model_copy(update={"filters": (4,), "dense": (8,)})
 LARGE = SETTINGS.model.model_copy(update={"filters": (32, 64, 128), "convolutions": 2, "dense": ()})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.common import parameters
 from stages.common.console import UserError
 from stages.common.parameters import Model
 from stages.model import network
+from tests.defaults import SETTINGS
 
-NOTEBOOK = parameters.load().model
+NOTEBOOK = SETTINGS.model
 
 
 def changed(**changes: object) -> Model:

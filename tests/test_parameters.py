@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from stages.common import parameters
 from stages.common.console import UserError
+from tests.defaults import PARAMS_FILE, ROOT, SETTINGS
 
-DEFAULTS = Path(parameters.PATH).read_text()
+DEFAULTS = PARAMS_FILE.read_text()
 
 
 def message(path: Path, text: str) -> str:
@@ -27,19 +28,30 @@ def message(path: Path, text: str) -> str:
     return str(caught.value).replace(str(path), "params.yaml")
 
 
+def keys(content: dict[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in content.items():
+        yield f"{above}{key}"
+        if isinstance(value, dict):
+            yield from keys(value, f"{above}{key}.")
+
+
+def test_the_frozen_copy_has_the_keys_of_params_yaml_in_their_order() -> None:
+    users = yaml.safe_load((ROOT / "params.yaml").read_text())  # its values are the user's to change
+    assert list(keys(yaml.safe_load(DEFAULTS))) == list(keys(users))
+
+
 def test_the_defaults_are_the_notebooks_recipe() -> None:
-    defaults = parameters.load()
-    assert defaults.model.filters == (16, 32, 64)
-    assert defaults.model.dense == (128,)
-    assert defaults.dataset.splits == {
+    assert SETTINGS.model.filters == (16, 32, 64)
+    assert SETTINGS.model.dense == (128,)
+    assert SETTINGS.dataset.splits == {
         "train": ("train1", "train3", "train4", "train5"),
         "validation": ("train2",),
         "test": ("test",),
     }
-    assert (defaults.train.epochs, defaults.train.batch_size, defaults.train.optimizer) == (30, 64, "sgd")
-    assert (defaults.train.learning_rate, defaults.train.momentum, defaults.train.monitor) == (0.01, 0.9, "val_loss")
-    assert (defaults.train.learning_rate_drop.factor, defaults.train.learning_rate_drop.patience) == (0.1, 3)
-    assert defaults.train.early_stopping.patience == 6
+    assert (SETTINGS.train.epochs, SETTINGS.train.batch_size, SETTINGS.train.optimizer) == (30, 64, "sgd")
+    assert (SETTINGS.train.learning_rate, SETTINGS.train.momentum, SETTINGS.train.monitor) == (0.01, 0.9, "val_loss")
+    assert (SETTINGS.train.learning_rate_drop.factor, SETTINGS.train.learning_rate_drop.patience) == (0.1, 3)
+    assert SETTINGS.train.early_stopping.patience == 6
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model
 from stages.splits import packed
 from tests.conftest import draw_folder
+from tests.defaults import PARAMS_FILE, ROOT
 
-ROOT = Path(__file__).parent.parent
 UP_TO_DATE = "Data and pipelines are up to date."
 TINY: dict[str, Any] = {
     "dataset.root": "data/tiny",
@@ -84,8 +84,8 @@ def new_project(folder: Path) -> Project:
     project = Project(folder)
     shutil.copytree(ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
-    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
-        shutil.copy(ROOT / name, folder)
+    for file in (ROOT / "dvc.yaml", ROOT / ".dvcignore", ROOT / ".gitignore", PARAMS_FILE):
+        shutil.copy(file, folder)
     project.set(TINY)
     for seed, (name, per_class) in enumerate({"first": 12, "second": 10, "held out": 8, "test": 8}.items()):
         draw_folder(folder / "data" / "tiny" / name, per_class, seed)

@@ -18,7 +18,6 @@ import pytest
 from PIL import Image
 
 from stages import predict as module
-from stages.common import parameters
 from stages.common.console import UserError
 from stages.common.files import write_json
 from stages.dataset.image_folders import MAX_IMAGE_BYTES, list_images
@@ -30,6 +29,7 @@ from stages.model.saved import load_model, save_model
 from stages.predict import best_classes, predict
 from stages.splits import packed
 from tests.conftest import CLASSES, draw_folder, make_split
+from tests.defaults import ROOT, SETTINGS
 from tests.test_decoding import (
     EXIF,
     JPEG,
@@ -65,7 +65,7 @@ NAMES = [f"{label}/{number:03d}.png" for label in CLASSES for number in range(PE
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone with the model pulled, and images: an untrained model will do here."""
     folder = tmp_path_factory.mktemp("prepared")
-    settings = parameters.load().model
+    settings = SETTINGS.model
     keras.utils.set_random_seed(1)
     save_model(
         folder / "models/model.keras", build(settings.model_copy(update={"filters": (8, 8)}), 16, len(CLASSES)), CLASSES
@@ -274,7 +274,7 @@ def test_no_probability_is_rounded_up_to_certainty_or_down_to_nothing() -> None:
 
 
 def test_two_classes_have_no_third(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = parameters.load(Path(__file__).parents[1] / "params.yaml").model
+    settings = SETTINGS.model
     save_model("models/model.keras", build(settings.model_copy(update={"filters": (8,)}), 16, 2), ["cat", "dog"])
     assert predict([f"images/{NAMES[0]}"])
     heading, row = capsys.readouterr().out.splitlines()
@@ -297,7 +297,7 @@ def test_the_classes_are_those_of_the_model_whatever_metrics_of_another_training
 
 
 def test_a_model_that_does_not_name_its_classes_is_refused(clone: Path) -> None:
-    settings = parameters.load(Path(__file__).parents[1] / "params.yaml").model
+    settings = SETTINGS.model
     write_json("metrics/test_classes.json", {name: {} for name in CLASSES})
     build(settings.model_copy(update={"filters": (8,)}), 16, len(CLASSES)).save("models/model.keras")
     with pytest.raises(UserError, match=r"models/model\.keras does not name its classes, .*; run `dvc repro train`$"):
@@ -306,7 +306,7 @@ def test_a_model_that_does_not_name_its_classes_is_refused(clone: Path) -> None:
 
 def run(command: str, path: str = "") -> subprocess.CompletedProcess[str]:
     """Run ``command`` in a shell, modules being looked for in ``path`` first."""
-    environment = os.environ | {"PYTHONPATH": f"{path}:{Path(__file__).parents[1]}", "PYTHON": sys.executable}
+    environment = os.environ | {"PYTHONPATH": f"{path}:{ROOT}", "PYTHON": sys.executable}
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # set in this process; TensorFlow's notes would come with it
     return subprocess.run(["bash", "-o", "pipefail", "-c", command], env=environment, capture_output=True, text=True)
 

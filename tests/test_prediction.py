@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.common import parameters
 from stages.model import network
 from stages.model.backend import keras
 from stages.model.prediction import BATCHES_A_CALL, PREDICTION_BATCHES, predict_probabilities, predictor
+from tests.defaults import SETTINGS
 
-SMALL = parameters.load().model.model_copy(update={"filters": (4,), "dense": (8,)})
+SMALL = SETTINGS.model.model_copy(update={"filters": (4,), "dense": (8,)})
 PREDICTION_BATCH = PREDICTION_BATCHES[0]
 IMAGES_A_CALL = BATCHES_A_CALL * PREDICTION_BATCH
 IMAGES = np.random.default_rng(0).integers(0, 256, (IMAGES_A_CALL + PREDICTION_BATCH + 1, 8, 8, 3)).astype(np.uint8)

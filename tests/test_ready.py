@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from stages.common.repository import NO_REPOSITORY
+from tests.defaults import PARAMS_FILE, ROOT
 
-ROOT = Path(__file__).parent.parent
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
@@ -19,7 +20,7 @@ PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 def folder(tmp_path: Path) -> Path:
     """A project that was unpacked from an archive."""
     (tmp_path / ".dvc").mkdir()
-    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    shutil.copy(PARAMS_FILE, tmp_path)
     return tmp_path
 
 

@@ -11,24 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.common import parameters
 from stages.common.console import UserError
 from stages.model import class_names, input_depth, network
 from stages.model.backend import keras
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model, save_model
+from tests.defaults import SETTINGS
 
-SETTINGS = parameters.load()
 CLASSES = [f'{index} "Käse" & 犬' for index in range(10)]
 
 SAVE = """
 import sys
-from stages.common import parameters
 from stages.model import network
 from stages.model.backend import keras
 from stages.model.saved import save_model
+from tests.defaults import SETTINGS
 keras.utils.set_random_seed(1)
-save_model(sys.argv[1], network.build(parameters.load().model, image_size=32, classes=10), "abcdefghij")
+save_model(sys.argv[1], network.build(SETTINGS.model, image_size=32, classes=10), "abcdefghij")
 """
 
 

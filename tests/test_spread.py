@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from stages.common import parameters
 from studies.spread import ARMS, effect_of, effect_of_the_drop, recipe_of, table
+from tests.defaults import SETTINGS
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_an_arm_is_the_default_recipe_with_what_it_names_changed(arm: str) -> None:
-    defaults = parameters.load().train.model_dump()
-    changed = recipe_of(arm, parameters.load().train).model_dump()
+    defaults = SETTINGS.train.model_dump()
+    changed = recipe_of(arm, SETTINGS.train).model_dump()
     assert {key for key in defaults if defaults[key] != changed[key]} == set(ARMS[arm])
 
 

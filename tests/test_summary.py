@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from stages.common import parameters
 from stages.model.network import build
 from stages.model.summary import Layer, layers
+from tests.defaults import SETTINGS
 
 
 def test_the_table_is_the_notebooks_summary() -> None:
-    table = layers(build(parameters.load().model, 32, 10))
+    table = layers(build(SETTINGS.model, 32, 10))
     assert table[0] == Layer("InputLayer", "32, 32, 3", 0)
     assert [each for each in table if each.parameters] == [
         Layer("Conv2D", "32, 32, 16", 448),
@@ -20,8 +20,8 @@ def test_the_table_is_the_notebooks_summary() -> None:
 
 
 def test_the_moving_averages_of_batch_normalisation_are_in_the_table() -> None:
-    model = build(parameters.load().model.model_copy(update={"batch_normalization": True}), 32, 10)
-    plain = build(parameters.load().model, 32, 10)
+    model = build(SETTINGS.model.model_copy(update={"batch_normalization": True}), 32, 10)
+    plain = build(SETTINGS.model, 32, 10)
     # Scale, shift, mean and variance of each channel.
     more = sum(each.parameters for each in layers(model)) - sum(each.parameters for each in layers(plain))
     assert more == 4 * (16 + 32 + 64)

@@ -16,8 +16,7 @@ import yaml
 from stages.common import surroundings
 from stages.common.files import png
 from stages.dataset import figures
-
-ROOT = Path(__file__).parent.parent
+from tests.defaults import ROOT
 
 # `backend` and `image.lut` are used while matplotlib is imported, the rest while it draws.
 MATPLOTLIBRC = b"image.lut: 3\naxes.facecolor: black\nfont.family: monospace\nsavefig.bbox: tight\ntext.usetex: True\n"
@@ -36,13 +35,13 @@ print(sha256(png(figure)).hexdigest())
 """
 
 TRAIN = """
-from stages.common import parameters
 from stages.model.backend import keras, tf
 from stages.model import network
 import numpy as np
 from hashlib import sha256
+from tests.defaults import SETTINGS
 keras.utils.set_random_seed(1)
-model = network.build(parameters.load().model, 32, 10)
+model = network.build(SETTINGS.model, 32, 10)
 step = tf.function(lambda images: model(images))
 with tf.GradientTape() as tape:
     loss = tf.reduce_sum(step(tf.constant(np.arange(3072, dtype=np.float32).reshape(1, 32, 32, 3) % 256))[:, :3])

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from stages.common import parameters
 from stages.common.console import UserError
 from stages.common.files import write_array, write_csv, write_json
 from stages.model.backend import keras
@@ -24,6 +23,7 @@ from stages.report import report
 from stages.splits import packed
 from stages.train import train
 from stages.validate import validate
+from tests.defaults import PARAMS_FILE, SETTINGS
 
 CLASSES = ("blue", "green", "red & <b>")
 VALIDATION_OUTS = (
@@ -61,8 +61,8 @@ def write_split(folder: Path, count: int, classes: tuple[str, ...] = CLASSES, si
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What verify and train leave behind: an untrained model will do here."""
     folder = tmp_path_factory.mktemp("prepared")
-    shutil.copy("params.yaml", folder)
-    settings = parameters.load().model
+    shutil.copy(PARAMS_FILE, folder)
+    settings = SETTINGS.model
     keras.utils.set_random_seed(1)
     save_model(
         folder / "models/model.keras", build(settings.model_copy(update={"filters": (4,)}), 8, len(CLASSES)), CLASSES
@@ -256,9 +256,7 @@ def test_a_class_without_test_images_has_no_figures_in_any_output(project: Path)
 def test_two_classes_are_enough(project: Path) -> None:
     shutil.rmtree("data/verified/test")
     write_split(project / "data/verified/test", 10, ("no", "yes"))
-    save_model(
-        "models/model.keras", build(parameters.load().model.model_copy(update={"filters": (4,)}), 8, 2), ["no", "yes"]
-    )
+    save_model("models/model.keras", build(SETTINGS.model.model_copy(update={"filters": (4,)}), 8, 2), ["no", "yes"])
     report()
     assert list(json.loads(Path("metrics/test_classes.json").read_text())) == ["no", "yes"]
 
@@ -291,7 +289,7 @@ def test_train_refuses_a_validation_split_of_other_classes_or_another_image_size
 
 
 def test_a_split_of_another_image_size_than_the_models_is_an_error_and_nothing_is_written(project: Path) -> None:
-    settings = parameters.load().model.model_copy(update={"filters": (4,)})
+    settings = SETTINGS.model.model_copy(update={"filters": (4,)})
     save_model("models/model.keras", build(settings, 16, len(CLASSES)), CLASSES)
     with pytest.raises(UserError, match="the model takes images of 16 pixels, the split's have 8"):
         report()

@@ -25,14 +25,14 @@ from stages.dataset.checks import CHECKS
 from stages.splits import packed
 from stages.verify import verify
 from tests.conftest import CLASSES, draw, draw_folder
+from tests.defaults import PARAMS_FILE, ROOT
 
-PROJECT = Path(__file__).parent.parent
 OUTPUTS = ("data/verified", "metrics", "plots")
 
 
 def set_parameters(**severities: str) -> None:
     """``params.yaml`` with the defaults, the tiny dataset and, for some checks, other severities."""
-    values = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    values = yaml.safe_load(PARAMS_FILE.read_text())
     dataset = values["dataset"]
     dataset.update(root="data/images", train=["a", "b"], validation=["c"], test=["d"])
     dataset.update(image_size=16, classes=3, images_per_folder=12, checks={**dataset["checks"], **severities})
@@ -388,7 +388,7 @@ def test_an_experiment_that_would_commit_images_into_git_is_refused(
 
 
 def ignored() -> None:
-    shutil.copy(PROJECT / ".gitignore", ".")
+    shutil.copy(ROOT / ".gitignore", ".")
 
 
 def added_to_dvc() -> None:
@@ -467,7 +467,7 @@ def test_a_full_disk_is_one_line_that_says_where(root: Path, processes: int, roo
     )
     script = f'mount -t tmpfs -o size={room} none disk && cd disk && cp ../params.yaml . && {sys.executable} -c "$0"'
     Path("disk").mkdir()
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [*SMALL_DISK, "sh", "-c", script, program]
     run = subprocess.run(command, capture_output=True, text=True, env=environment)
     told = f"verify: No space left on device: {file}; make room or allow writing there, then run again\n"
@@ -481,7 +481,7 @@ def test_as_a_process_it_ends_with_one_message_and_without_tensorflow(root: Path
         "run_stage('verify', verify)"
     )
     (root / "c/000_circle/000.png").write_bytes(b"\x89PNG")
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert run.returncode == 1
     assert run.stderr.startswith("verify: the dataset fails 1 of 18 checks")

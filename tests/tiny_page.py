@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from stages.common import parameters
 from stages.common.files import png
 from stages.evaluation import calibration, figures
 from stages.evaluation.history import Epoch, Training
@@ -14,10 +13,10 @@ from stages.evaluation.intervals import Interval
 from stages.evaluation.scores import evaluate
 from stages.page import page
 from stages.page.page import Page
+from tests.defaults import SETTINGS
 
 CLASSES = ("blue", "green | <script>alert(1)</script>", "red & *grey*")
 NAMES = [f"test/some & class/{row:02d}.png" for row in range(60)]
-SETTINGS = parameters.load()
 
 
 def some_page(**changes: Any) -> Page:

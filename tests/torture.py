@@ -33,7 +33,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tests.conftest import draw_folder
-from tests.test_pipeline import ROOT, Project, new_project
+from tests.defaults import PARAMS_FILE, ROOT
+from tests.test_pipeline import Project, new_project
 
 REAL_EPOCHS = 6
 # What DVC says of a file of its own that it was killed in writing.
@@ -81,7 +82,7 @@ def real_training(folder: Path) -> tuple[Project, list[str]]:
     """The real network and the real data, without DVC, and the command that trains it."""
     project = Project(folder)
     shutil.copytree(ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "params.yaml", folder)
+    shutil.copy(PARAMS_FILE, folder)
     (folder / "data").symlink_to(ROOT / "data")
     project.set({"train.epochs": REAL_EPOCHS})
     project.run("git", "init", "--quiet")
