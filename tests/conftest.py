@@ -1,4 +1,4 @@
-"""What many tests need: small images that they draw themselves, each unlike every other, and a browser."""
+"""What many tests need: two packed splits of drawn images, and a browser."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import stages  # noqa: F401  # before NumPy, which reads the arithmetic that it sets up
 
 # isort: split
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
-from numpy.typing import NDArray
-from PIL import Image
 
-from stages.splits import packed
 from stages.splits.packed import Split
+from tests.drawn import make_split
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -37,39 +33,6 @@ CHROMIUM_OPTIONS = [
     "--disable-sync",
     "--no-first-run",
 ]
-CLASSES = ("000_circle", "001_square", "002_cross")
-
-
-def draw(label: int, generator: np.random.Generator, size: int = 16) -> NDArray[np.uint8]:
-    """A noisy image, uint8, shape (size, size, 3), whose brightest third tells its class."""
-    image = generator.integers(0, 128, (size, size, 3))
-    third = size // 3
-    image[label * third : (label + 1) * third] += 100
-    return image.astype(np.uint8)
-
-
-def draw_folder(folder: Path, per_class: int, seed: int, size: int = 16) -> None:
-    """A folder of class folders with ``per_class`` PNG files in each."""
-    generator = np.random.default_rng(seed)
-    for label, name in enumerate(CLASSES):
-        (folder / name).mkdir(parents=True)
-        for number in range(per_class):
-            Image.fromarray(draw(label, generator, size)).save(folder / name / f"{number:03d}.png")
-
-
-def make_split(folder: Path, folder_sizes: tuple[int, ...], seed: int, size: int = 16) -> Split:
-    """A verified split of drawn images on disk."""
-    generator = np.random.default_rng(seed)
-    labels = np.concatenate([np.sort(np.arange(count) % len(CLASSES)) for count in folder_sizes]).astype(np.int32)
-    folder.mkdir(parents=True)
-    packed.allocate_images(folder, len(labels), size)
-    images = packed.open_images(folder)
-    for row, label in enumerate(labels):
-        images[row] = draw(int(label), generator, size)
-    images.flush()  # type: ignore[attr-defined]
-    names = [f"folder/{CLASSES[label]}/{row:05d}.png" for row, label in enumerate(labels)]
-    packed.complete(folder, labels, CLASSES, folder_sizes, names)
-    return packed.load(folder)
 
 
 @pytest.fixture(scope="session")

@@ -28,9 +28,9 @@ from typing import Any, NamedTuple
 import joblib
 from PIL import Image
 
-from tests.conftest import draw_folder
 from tests.defaults import PARAMS_FILE, ROOT
-from tests.test_pipeline import Project
+from tests.drawn import draw_folder
+from tests.projects import Project
 
 QEMU = "qemu-x86_64"
 LARGE_CACHE = "+48KB"

@@ -26,8 +26,8 @@ import joblib
 joblib.cpu_count = lambda: int(sys.argv[1])
 from stages.common.console import progress
 from stages.model.fitting import fit
-from tests.conftest import make_split
-from tests.test_fitting import build, recipe
+from tests.drawn import make_split
+from tests.trainings import build, recipe
 folder = Path(sys.argv[2])
 train, validation = make_split(folder / "train", (60, 51), 1), make_split(folder / "validation", (31,), 2)
 model = build(batch_normalization=True, dropout=0.3)

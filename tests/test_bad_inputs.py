@@ -39,11 +39,11 @@ from stages.splits import packed
 from stages.train import train
 from stages.validate import validate
 from stages.verify import verify
-from tests import test_downloads as answers
-from tests.conftest import draw_folder, make_split
+from tests import servers as answers
 from tests.defaults import PARAMS_FILE
-from tests.test_decoding import PNG, encoded, noise, png_that_claims
-from tests.test_image_folders import change_directory
+from tests.drawn import draw_folder, make_split
+from tests.folders import change_directory
+from tests.images import PNG, encoded, noise, png_that_claims
 from tests.tiny_cifar10 import official_members, official_tarball, tar_gz
 
 STAGES = {"fetch": fetch, "verify": verify, "train": train, "validate": validate, "report": report}

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from stages.dataset.checks import CHECKS
+from tests.defaults import ROOT
 
-ROOT = Path(__file__).parent.parent
 MAKEFILE = (ROOT / "Makefile").read_text()
 WORKFLOW: dict[Any, Any] = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
 JOBS: dict[str, dict[str, Any]] = WORKFLOW["jobs"]

@@ -25,44 +25,36 @@ from stages.dataset import decoding, near_duplicates
 from stages.dataset.decoding import Decoded, Task, decode, decode_image, tasks_of
 from stages.dataset.image_folders import ImageFolder, UnreadableError, list_images
 from stages.splits import packed
-
-SIZE = 32
-
-
-def noise(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    file = BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-PNG = encoded(Image.fromarray(noise(SIZE, SIZE, 3)))
-JPEG = encoded(Image.fromarray(noise(SIZE, SIZE, 3)), "JPEG")
-GIF = encoded(Image.fromarray(noise(SIZE, SIZE)), "GIF")
-BMP = encoded(Image.fromarray(noise(SIZE, SIZE, 3)), "BMP")
-WEBP_OPTIONS = {"lossless": True, "exact": True}
-WEBP = encoded(Image.fromarray(noise(SIZE, SIZE, 3)), "WEBP", **WEBP_OPTIONS)
+from tests.defaults import ROOT
+from tests.folders import decoded_into
+from tests.images import (
+    BMP,
+    EXIF,
+    GIF,
+    JPEG,
+    PNG,
+    SIZE,
+    WEBP,
+    WEBP_OPTIONS,
+    XMP,
+    chunk,
+    encoded,
+    gradient,
+    itxt,
+    jpeg_with,
+    noise,
+    png_of_16_bits,
+    png_that_claims,
+    png_with,
+    raw_profile,
+    ztxt,
+)
 
 
 def reason(data: bytes) -> str:
     with pytest.raises(UnreadableError) as error:
         decode_image(data, SIZE)
     return str(error.value)
-
-
-def chunk(kind: bytes, content: bytes, checksum: int | None = None) -> bytes:
-    """A chunk of a PNG, with its true checksum unless one is given."""
-    checksum = zlib.crc32(kind + content) if checksum is None else checksum
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
-
-
-def png_that_claims(width: int, height: int) -> bytes:
-    """A PNG of a hundred bytes that says it has this size."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
 
 
 def test_an_image_of_the_wanted_kind_is_left_as_it_is() -> None:
@@ -94,20 +86,6 @@ def test_a_colour_that_is_declared_transparent_becomes_white(mode: str) -> None:
     decoded, conversion = decode_image(encoded(image, transparency=transparent), SIZE)
     assert decoded.getpixel((0, 0)) == (255, 255, 255)
     assert "with transparency" in conversion
-
-
-def png_of_16_bits(values: NDArray[np.uint16], *ancillary: bytes) -> bytes:
-    """A PNG of ``values``, shape (height, width) or (height, width, channels), which Pillow can't write in colour."""
-    height, width, channels = (*values.shape, 1)[:3]
-    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    chunks = [chunk(b"IHDR", header), *ancillary, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-def gradient(bits: int) -> NDArray[np.uint16]:
-    """An image of 64 x 64 whose values go through all that so many bits can hold."""
-    return np.array(np.arange(4096) * (2**bits - 1) // 4095, np.uint16).reshape(64, 64)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4], ids=["grey", "grey and alpha", "colour", "colour and alpha"])
@@ -161,37 +139,6 @@ def test_a_photograph_is_turned_as_its_exif_orientation_says(orientation: int) -
     image, conversion = decode_image(encoded(stored, exif=exif.tobytes()), SIZE)
     assert np.array_equal(np.asarray(image), np.asarray(upright))
     assert conversion == ("" if orientation == 1 else "turned as its EXIF orientation says")
-
-
-SIDEWAYS = 6  # must be turned by 90 degrees clockwise to be upright
-EXIF = b"Exif\0\0MM\0*" + struct.pack(">LHHHLHxx", 8, 1, ExifTags.Base.Orientation, 3, 1, SIDEWAYS)
-XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
-
-
-def raw_profile(name: str, content: bytes) -> bytes:
-    """As ImageMagick writes EXIF and XMP into a text chunk."""
-    digits = content.hex()
-    lines = [digits[start : start + 72] for start in range(0, len(digits), 72)]
-    return f"\n{name}\n{len(content):8}\n{chr(10).join(lines)}\n".encode()
-
-
-def png_with(*chunks: bytes, behind_the_pixels: bool = False) -> bytes:
-    position = PNG.index(b"IEND" if behind_the_pixels else b"IDAT") - 4
-    return PNG[:position] + b"".join(chunks) + PNG[position:]
-
-
-def jpeg_with(*segments: tuple[int, bytes]) -> bytes:
-    inserted = (struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content for marker, content in segments)
-    return JPEG[:2] + b"".join(inserted) + JPEG[2:]
-
-
-def itxt(content: bytes, packed: bool = False) -> bytes:
-    head = b"XML:com.adobe.xmp\0" + bytes([packed]) + b"\0en\0translated\0"
-    return chunk(b"iTXt", head + (zlib.compress(content) if packed else content))
-
-
-def ztxt(keyword: str, content: bytes) -> bytes:
-    return chunk(b"zTXt", keyword.encode() + b"\0\0" + zlib.compress(content))
 
 
 APP1_XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -392,12 +339,6 @@ def folder_of_images(root: Path, images: list[NDArray[np.uint8]]) -> ImageFolder
     return list_images(root, "images")
 
 
-def decoded_into(split: Path, folder: ImageFolder, size: int, processes: int = 1) -> Decoded:
-    split.mkdir()
-    packed.allocate_images(split, len(folder.members), size)
-    return decode(tasks_of([folder], split, size), processes, lambda count: None)
-
-
 def test_records_tell_digest_spectrum_mean_and_deviation(tmp_path: Path) -> None:
     images = [noise(SIZE, SIZE, 3, seed=0), noise(SIZE, SIZE, 3, seed=1), np.full((SIZE, SIZE, 3), 9, np.uint8)]
     images.append(images[0])
@@ -497,7 +438,7 @@ def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     )
     (tmp_path / "program.py").write_text(program)
     command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as parent:
         while len(list(tmp_path.glob("*.started"))) < 2:
             assert parent.poll() is None

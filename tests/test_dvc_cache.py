@@ -13,7 +13,8 @@ import pytest
 from stages.common.console import UserError
 from stages.dataset.dvc_cache import cache_of
 from stages.dataset.image_folders import list_images
-from tests.test_image_folders import FILES, contents, reasons, write_folder
+from tests.defaults import ROOT
+from tests.folders import FILES, contents, reasons, write_folder
 
 
 @pytest.fixture
@@ -140,5 +141,5 @@ def test_dvc_is_not_loaded_for_a_dataset_without_links_out_of_it(project: Path) 
         "folder = list_images(Path('data/mine'), 'images')\n"
         "assert len(folder.members) == 4 and 'dvc' not in sys.modules"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)

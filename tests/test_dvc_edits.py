@@ -11,7 +11,7 @@ import yaml
 from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
 
 from tests.defaults import PARAMS_FILE, ROOT
-from tests.test_pipeline import Project
+from tests.projects import Project
 
 FILES = {file.name: file for file in (ROOT / "dvc.yaml", PARAMS_FILE)}
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]

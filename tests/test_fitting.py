@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -10,24 +9,12 @@ import pytest
 
 from stages.common.console import progress
 from stages.common.parameters import Train
-from stages.model import network
 from stages.model.backend import keras, tf
 from stages.model.batches import epoch_order
 from stages.model.fitting import fit
 from stages.model.state import Plateau, TrainingState
 from stages.splits.packed import Split
-from tests.defaults import SETTINGS
-
-SMALL = SETTINGS.model.model_copy(update={"filters": (4, 8), "dense": (16,)})
-
-
-def recipe(**changes: Any) -> Train:
-    return Train.model_validate(SETTINGS.train.model_dump() | {"batch_size": 8, "epochs": 3, "parts": 2} | changes)
-
-
-def build(seed: int = 1, **changes: Any) -> keras.Model:
-    keras.utils.set_random_seed(seed)
-    return network.build(SMALL.model_copy(update=changes), image_size=16, classes=3)
+from tests.trainings import build, digest, recipe
 
 
 def trained(
@@ -36,10 +23,6 @@ def trained(
     model = build(seed, **changes)
     with progress("test", None, "images") as shown:
         return model, fit(model, train, validation, by, seed, shown)
-
-
-def digest(model: keras.Model) -> str:
-    return hashlib.md5(b"".join(weights.tobytes() for weights in model.get_weights())).hexdigest()
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])

@@ -28,7 +28,7 @@ from stages.common.console import progress
 from stages.model import network
 from stages.model.backend import keras
 from stages.model.fitting import fit
-from tests.conftest import make_split
+from tests.drawn import make_split
 from tests.defaults import SETTINGS
 folder, epochs, batch = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 train, validation = make_split(folder / "train", (50, 46), 1, 32), make_split(folder / "validation", (30,), 2, 32)

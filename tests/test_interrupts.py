@@ -14,8 +14,8 @@ import psutil
 import pytest
 import yaml
 
-from tests.conftest import draw_folder
 from tests.defaults import PARAMS_FILE, ROOT
+from tests.drawn import draw_folder
 
 INTERRUPTED = "interrupted; nothing was left half-written"
 

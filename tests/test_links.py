@@ -6,14 +6,14 @@ import re
 import subprocess
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.defaults import ROOT
+
 ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)  # https:, mailto:
 IN_HTML = re.compile(r"""\b(?:href|src)=["']([^"']+)""")
 

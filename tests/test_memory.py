@@ -21,8 +21,8 @@ from stages.model.prediction import PREDICTION_BATCHES, predict_probabilities
 from stages.model.resume import fingerprint
 from stages.splits import packed
 from stages.splits.packed import Split
-from tests.conftest import make_split
 from tests.defaults import SETTINGS
+from tests.drawn import make_split
 
 SIZES = (8, 32, 64, 128, 224, 512, 1024)
 SMALL = SETTINGS.model.model_copy(update={"filters": (4,), "dense": (8,)})

@@ -8,16 +8,15 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from playwright.sync_api import Browser
 
-from tests.test_pipeline import Project, new_project
+from tests.defaults import ROOT
+from tests.projects import Project, new_project
 
-ROOT = Path(__file__).parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 OF_STAGES = [plot for stage in PIPELINE["stages"].values() for plot in stage.get("plots", [])]
 DECLARED: list[Any] = [*OF_STAGES, *PIPELINE["plots"]]

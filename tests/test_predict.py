@@ -28,14 +28,14 @@ from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model, save_model
 from stages.predict import best_classes, predict
 from stages.splits import packed
-from tests.conftest import CLASSES, draw_folder, make_split
 from tests.defaults import ROOT, SETTINGS
-from tests.test_decoding import (
+from tests.drawn import CLASSES, draw_folder, make_split
+from tests.folders import LITTER, NOTES, decoded_into, made_of, write_folder, write_zip
+from tests.images import (
     EXIF,
     JPEG,
     XMP,
     chunk,
-    decoded_into,
     encoded,
     gradient,
     itxt,
@@ -44,8 +44,6 @@ from tests.test_decoding import (
     png_of_16_bits,
     png_with,
 )
-from tests.test_image_folders import LITTER, NOTES, write_folder, write_zip
-from tests.test_zip_names import made_of
 
 PER_CLASS = 5
 ODD_IMAGES = [

@@ -14,7 +14,7 @@ from stages.model.fitting import fit
 from stages.model.resume import ResumePoint, fingerprint
 from stages.model.state import TrainingState
 from stages.splits.packed import Split
-from tests.test_fitting import build, digest, recipe
+from tests.trainings import build, digest, recipe
 
 
 class Killed(BaseException):

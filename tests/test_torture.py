@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_pipeline import Project
+from tests.projects import Project
 from tests.torture import run, small_pipeline, torn_file, torture
 
 

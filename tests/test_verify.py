@@ -24,8 +24,8 @@ from stages.dataset import checks
 from stages.dataset.checks import CHECKS
 from stages.splits import packed
 from stages.verify import verify
-from tests.conftest import CLASSES, draw, draw_folder
 from tests.defaults import PARAMS_FILE, ROOT
+from tests.drawn import CLASSES, draw, draw_folder
 
 OUTPUTS = ("data/verified", "metrics", "plots")
 

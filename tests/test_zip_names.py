@@ -11,22 +11,7 @@ import pytest
 
 from stages.dataset.image_folders import list_images
 from stages.dataset.zip_names import member_name
-from tests.test_image_folders import contents
-
-
-def made_of(path: Path, names: list[bytes], extra: bytes = b"") -> Path:
-    """A zip whose members' names are these bytes, without the flag that says that they are UTF-8."""
-    stand_ins = [chr(ord("A") + number) * len(name) for number, name in enumerate(names)]
-    with zipfile.ZipFile(path, "w") as archive:
-        for stand_in in stand_ins:
-            info = zipfile.ZipInfo(stand_in)
-            info.extra = extra
-            archive.writestr(info, "pixels")
-    content = path.read_bytes()
-    for stand_in, name in zip(stand_ins, names, strict=True):
-        content = content.replace(stand_in.encode(), name)
-    path.write_bytes(content)
-    return path
+from tests.folders import contents, made_of
 
 
 def read(path: Path) -> list[str]:

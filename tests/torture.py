@@ -32,9 +32,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.conftest import draw_folder
 from tests.defaults import PARAMS_FILE, ROOT
-from tests.test_pipeline import Project, new_project
+from tests.drawn import draw_folder
+from tests.projects import Project, new_project
 
 REAL_EPOCHS = 6
 # What DVC says of a file of its own that it was killed in writing.

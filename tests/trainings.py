@@ -1,0 +1,26 @@
+"""A small network, its recipe, and the digest of its weights."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from stages.common.parameters import Train
+from stages.model import network
+from stages.model.backend import keras
+from tests.defaults import SETTINGS
+
+SMALL = SETTINGS.model.model_copy(update={"filters": (4, 8), "dense": (16,)})
+
+
+def recipe(**changes: Any) -> Train:
+    return Train.model_validate(SETTINGS.train.model_dump() | {"batch_size": 8, "epochs": 3, "parts": 2} | changes)
+
+
+def build(seed: int = 1, **changes: Any) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    return network.build(SMALL.model_copy(update=changes), image_size=16, classes=3)
+
+
+def digest(model: keras.Model) -> str:
+    return hashlib.md5(b"".join(weights.tobytes() for weights in model.get_weights())).hexdigest()
