@@ -431,7 +431,8 @@ def _die(task: Task) -> Decoded:
 
 def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from stages.dataset import decoding; from tests import test_decoding\n"
+        "import sys; from pathlib import Path\n"
+        "from stages.dataset import decoding; from tests.dataset import test_decoding\n"
         "if __name__ == '__main__':\n"
         "    task = decoding.Task(Path(sys.argv[1]), [], Path(), 0, 32)\n"
         "    with decoding._mapping(2) as mapping: list(mapping(test_decoding._wait, [task] * 4))\n"
