@@ -90,6 +90,17 @@ def test_the_page_of_the_checks_has_a_row_for_each_in_their_order() -> None:
     assert re.findall(r"^\| `(\w+)` \|.*\| (?:error|warning|off) \|$", page, re.MULTILINE) == list(CHECKS)
 
 
+def test_the_folders_of_the_tests_are_those_of_the_code() -> None:
+    folders = [{path.parent.name for path in (ROOT / top).glob("*/*.py")} for top in ("stages", "tests")]
+    assert folders[0] == folders[1]
+
+
+def test_no_test_imports_from_another() -> None:
+    imports = re.compile(r"^(?:from|import) tests.*\b(?:test_\w+|conftest)\b.*", re.MULTILINE)
+    found = {path.name: imports.findall(path.read_text()) for path in (ROOT / "tests").rglob("*.py")}
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
 def test_a_run_without_chromium_says_last_what_it_left_out_and_the_command_that_brings_it(tmp_path: Path) -> None:
     (tmp_path / "test_pages.py").write_text(
         "def test_one(browser): ...\ndef test_two(browser): ...\ndef test_three(): ...\n"
