@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import stages  # noqa: F401  # before NumPy, which reads the arithmetic that it 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from stages.common.interrupts import SIGNALS
 from stages.splits.packed import Split
 from tests.drawn import make_split
 
@@ -43,6 +45,15 @@ def training_split(tmp_path_factory: pytest.TempPathFactory) -> Split:
 @pytest.fixture(scope="session")
 def validation_split(tmp_path_factory: pytest.TempPathFactory) -> Split:
     return make_split(tmp_path_factory.mktemp("splits") / "validation", (45,), seed=2)
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """A stage that is run within the tests' process ignores signals when it is done; later tests must hear them."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
