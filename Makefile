@@ -28,6 +28,10 @@ test: .venv/installed ## Lint, check the types and run the tests
 	mypy
 	pytest --numprocesses auto --dist worksteal
 
+.PHONY: test-quick
+test-quick: .venv/installed ## Run the tests that take no more than about two seconds each
+	pytest --numprocesses auto --dist worksteal -m "not slow"
+
 .PHONY: processors
 processors: .venv/installed ## Run a small pipeline as six other processors would, and compare every byte; needs qemu-user
 	python -m tests.processors

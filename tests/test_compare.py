@@ -153,6 +153,7 @@ def test_the_command_ends_with_1_and_one_line_after_an_error(request: pytest.Fix
     assert failed.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prepare", "advice"),
     [

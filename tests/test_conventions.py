@@ -101,6 +101,7 @@ def test_no_test_imports_from_another() -> None:
     assert {name: lines for name, lines in found.items() if lines} == {}
 
 
+@pytest.mark.slow
 def test_a_run_without_chromium_says_last_what_it_left_out_and_the_command_that_brings_it(tmp_path: Path) -> None:
     (tmp_path / "test_pages.py").write_text(
         "def test_one(browser): ...\ndef test_two(browser): ...\ndef test_three(): ...\n"

@@ -50,6 +50,7 @@ def losses() -> list[list[float]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="Arm rounds sums in a way of its own")
 def test_the_first_losses_are_those_of_the_golden_file() -> None:
     golden = json.loads(GOLDEN.read_text())

@@ -18,6 +18,8 @@ from stages.splits import packed
 from tests.drawn import draw_folder
 from tests.projects import Project, new_project
 
+pytestmark = pytest.mark.slow
+
 UP_TO_DATE = "Data and pipelines are up to date."
 
 

@@ -17,6 +17,8 @@ from playwright.sync_api import Browser
 from tests.defaults import ROOT
 from tests.projects import Project, new_project
 
+pytestmark = pytest.mark.slow
+
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 OF_STAGES = [plot for stage in PIPELINE["stages"].values() for plot in stage.get("plots", [])]
 DECLARED: list[Any] = [*OF_STAGES, *PIPELINE["plots"]]

@@ -317,6 +317,7 @@ def test_the_exit_code_is_1_if_an_image_was_unreadable(clone: Path, monkeypatch:
         module.main()
 
 
+@pytest.mark.slow
 def test_a_reader_of_the_output_may_leave(clone: Path) -> None:
     result = run("$PYTHON -m stages.predict images | true")
     assert (result.returncode, result.stderr) == (1, "")

@@ -10,6 +10,8 @@ import pytest
 from tests.projects import Project
 from tests.torture import run, small_pipeline, torn_file, torture
 
+pytestmark = pytest.mark.slow
+
 
 def torture_program(folder: Path, program: str, kills: int) -> list[str]:
     """The differences that kills make to a Python program run in ``folder``."""

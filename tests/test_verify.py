@@ -106,6 +106,7 @@ def test_a_sound_dataset_is_packed_and_described(root: Path) -> None:
     assert snapshot(root) == before
 
 
+@pytest.mark.slow
 def test_equal_inputs_give_equal_bytes_on_any_number_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     verify()
     first = output_bytes()

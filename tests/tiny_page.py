@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,11 @@ NAMES = [f"test/some & class/{row:02d}.png" for row in range(60)]
 
 
 def some_page(**changes: Any) -> Page:
+    return Page(**_content() | changes)
+
+
+@cache  # it takes a second to draw the pictures
+def _content() -> dict[str, Any]:
     random = np.random.default_rng(1)
     labels = np.arange(60, dtype=np.int32) % 3
     weights = random.random((60, 3)) + 0.4 * np.eye(3)[labels]
@@ -28,7 +34,7 @@ def some_page(**changes: Any) -> Page:
     results = evaluate(labels, probabilities, CLASSES)
     bins = calibration.reliability(labels, probabilities)
     training = Training((Epoch(1, 1.5, 0.4, 1.4, 0.45, 0.01), Epoch(2, 1.2, 0.5, 1.3, 0.5, 0.01)), 2, (), False, 499)
-    content: dict[str, Any] = {
+    return {
         "settings": {
             "seed": SETTINGS.seed,
             "dataset": SETTINGS.dataset.model_dump(),
@@ -60,4 +66,3 @@ def some_page(**changes: Any) -> Page:
         "near_duplicates": [("near_leakage", ("a/blue/1.png", "b/blue/2.png"), (images[0], images[1]))],
         "versions": {"keras": "3.0"},
     }
-    return Page(**content | changes)

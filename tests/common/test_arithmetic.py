@@ -42,6 +42,7 @@ def output(program: str, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_the_number_of_cores_changes_no_bit(tmp_path: Path) -> None:
     one, eight = (output(TRAINING, cores, str(tmp_path / cores)) for cores in ("1", "8"))
     assert one == eight
@@ -91,6 +92,7 @@ def test_what_the_user_has_set_does_not_reach_the_arithmetic(monkeypatch: pytest
     assert output(program).split() == ["1", "AVX2"]
 
 
+@pytest.mark.slow
 def test_training_loads_neither_scikit_learn_nor_matplotlib_and_both_load_afterwards() -> None:
     program = (
         "import sys, stages.train; print({'sklearn', 'matplotlib'} & set(sys.modules)); "

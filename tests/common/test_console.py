@@ -15,6 +15,8 @@ import termios
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 SLOW_STAGE = """
 import time
 from stages.common.console import progress, run_stage
@@ -112,12 +114,14 @@ def test_a_file_where_a_folder_belongs_is_one_line_and_stays(tmp_path: Path) -> 
     assert file.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_in_a_log_progress_is_sparse_lines() -> None:
     done = run(SLOW_STAGE)
     assert done.stdout == "work: half way\n"
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_on_a_terminal_progress_is_a_bar() -> None:
     main, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))

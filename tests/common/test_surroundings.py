@@ -65,11 +65,13 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> str:
     return run(DRAW, tmp_path_factory.mktemp("plain"))
 
 
+@pytest.mark.slow
 def test_the_pictures_to_compare_with_are_those_that_this_process_draws(pictures: str) -> None:
     drawn = png(figures.class_counts({"train": np.array([3, 4])}, ["cat", "dog"]))
     assert pictures.startswith(sha256(drawn).hexdigest())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "content"),
     [
@@ -93,10 +95,12 @@ def test_a_matplotlibrc_changes_no_picture(place: str, content: bytes, pictures:
     assert run(DRAW, folder, **variable) == pictures
 
 
+@pytest.mark.slow
 def test_variables_change_no_picture(pictures: str, tmp_path: Path) -> None:
     assert run(DRAW, tmp_path, MPLBACKEND="nonsense", FREETYPE_PROPERTIES="autofitter:no-stem-darkening=0") == pictures
 
 
+@pytest.mark.slow
 def test_keras_settings_and_tensorflows_variables_change_no_network(tmp_path: Path) -> None:
     plain = run(TRAIN, ROOT)
     assert plain.startswith("(None, 32, 32, 3) ")

@@ -429,6 +429,7 @@ def _die(task: Task) -> Decoded:
     os._exit(9)
 
 
+@pytest.mark.slow
 def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"

@@ -42,6 +42,7 @@ def kept(cache: Path, name: str = "files/md5/ab/cdef") -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_a_tracked_folder_holds_the_same_images_however_dvc_links_them(project: Path) -> None:
     settings = Path(".dvc/config").read_text()
     for command, kind in ("add", "symlink"), ("checkout --relink", "hardlink"), ("checkout --relink", "copy"):
@@ -53,6 +54,7 @@ def test_a_tracked_folder_holds_the_same_images_however_dvc_links_them(project: 
         assert not folder.refused
 
 
+@pytest.mark.slow
 def test_a_class_folder_that_is_tracked_alone_is_the_dataset_too(project: Path) -> None:
     with Path(".dvc/config").open("a") as settings:
         settings.write("[cache]\n    type = symlink\n")

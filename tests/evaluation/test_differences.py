@@ -124,6 +124,7 @@ def test_the_intervals_hold_the_true_difference_about_as_often_as_they_say() -> 
     assert hits >= 53
 
 
+@pytest.mark.slow
 def test_many_classes_take_the_memory_of_the_differences_and_not_that_of_all_resamples() -> None:
     actual, first, second = np.random.default_rng(1).integers(0, 200, (3, 2000))
     tracemalloc.start()

@@ -130,6 +130,7 @@ def test_pictures_are_1200_pixels_wide_and_equal_for_equal_scores(classes: int) 
     assert int.from_bytes(first[16:20], "big") == 1200
 
 
+@pytest.mark.slow
 def test_drawing_needs_neither_pyplot_nor_tensorflow() -> None:
     program = (
         "import sys, stages.evaluation.figures; print({'matplotlib.pyplot', 'tensorflow', 'keras'} & set(sys.modules))"

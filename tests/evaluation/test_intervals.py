@@ -43,6 +43,7 @@ def figures(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> di
     return found | {"auc_macro": float(np.mean(areas))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_the_intervals_are_those_of_the_plain_bootstrap_over_the_images(case: str) -> None:
     labels, probabilities = some_split(case)
@@ -128,6 +129,7 @@ def test_for_two_classes_the_error_of_macro_auc_is_delongs_with_divisors_n() -> 
     assert logit([interval.low, interval.high]) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_the_intervals_of_macro_auc_hold_its_true_value_about_as_often_as_they_say() -> None:
     true_value = figures(*some_split("ordinary", 20_000, seed=0))["auc_macro"]
     found = [intervals.of_auc_macro(*some_split("ordinary", 150, seed)) for seed in range(1, 201)]

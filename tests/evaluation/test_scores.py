@@ -71,6 +71,7 @@ def test_every_score_equals_that_of_scikit_learn(seed: int, classes: int) -> Non
     np.testing.assert_array_equal(result.confusion, metrics.confusion_matrix(labels, predicted))
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=60)
 def test_with_ties_absent_classes_and_constant_scores_every_score_is_still_scikit_learns(data: st.DataObject) -> None:

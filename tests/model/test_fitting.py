@@ -25,6 +25,7 @@ def trained(
         return model, fit(model, train, validation, by, seed, shown)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
 @pytest.mark.parametrize(("parts", "changes"), [(1, {}), (1, {"batch_normalization": True}), (2, {}), (3, {})], ids=str)
 def test_an_epoch_is_the_arithmetic_of_keras_fit(
@@ -80,6 +81,7 @@ def test_a_plateau_is_what_keras_callbacks_call_one(seed: int) -> None:
             break
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     training_split: Split, validation_split: Split
 ) -> None:
@@ -90,6 +92,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
         assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.slow
 def test_a_batch_of_fewer_images_than_parts_is_trained_on_like_any_other(
     training_split: Split, validation_split: Split
 ) -> None:

@@ -100,6 +100,7 @@ def trained(train: Split, validation: Split) -> list[NDArray[np.float32]]:
     return weights
 
 
+@pytest.mark.slow
 def test_training_and_predicting_read_no_more_images_at_a_time_and_less_memory_changes_no_weight(
     training_split: Split, validation_split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,8 @@ from stages.model.state import TrainingState
 from stages.splits.packed import Split
 from tests.trainings import build, digest, recipe
 
+pytestmark = pytest.mark.slow
+
 
 class Killed(BaseException):
     """Stands for the end of the process right after an epoch's resume point is on disk."""

@@ -31,6 +31,7 @@ save_model(sys.argv[1], network.build(SETTINGS.model, image_size=32, classes=10)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_write_equal_bytes(tmp_path: Path) -> None:
     paths = [tmp_path / "first.keras", tmp_path / "second.keras"]
     for path in paths:
