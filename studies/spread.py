@@ -1,4 +1,4 @@
-"""How far the test accuracy spreads over seeds, and what moves it: order of data, monitored quantity, drops, version.
+"""How far the test accuracy spreads over seeds, and what moves it: the drop of the learning rate, what is monitored.
 
     python -m studies.spread ARM FIRST LAST     trains once for each seed FIRST to LAST and appends to spread.csv
     python -m studies.spread                    prints the table of all runs in spread.csv
@@ -33,9 +33,7 @@ NEWEST = "2.21.0"  # of the versions of TensorFlow in spread.csv
 
 ARMS: dict[str, dict[str, Any]] = {
     "defaults": {},
-    "full_shuffle": {"shuffle": "full"},
     "monitor_accuracy": {"monitor": "val_accuracy"},
-    "drop_unless_0.01": {"learning_rate_drop": {"min_delta": 0.01}},
 }
 
 
@@ -111,11 +109,8 @@ def table(runs: list[dict[str, str]]) -> str:
 
 
 def effect_of_the_drop(runs: list[dict[str, str]]) -> str:
-    """The test accuracy under one version, parted by whether the best epoch came after the first drop.
-
-    Of the arms whose rules for the drop and for the best epoch are the defaults'.
-    """
-    alike = [run for run in runs if run["tensorflow"] == NEWEST and run["arm"] in ("defaults", "full_shuffle")]
+    """The defaults' test accuracy under one version, parted by whether the best epoch came after the first drop."""
+    alike = [run for run in runs if run["tensorflow"] == NEWEST and run["arm"] == "defaults"]
     after = [float(run["test_accuracy"]) for run in alike if _best_after_drop(run)]
     before = [float(run["test_accuracy"]) for run in alike if not _best_after_drop(run)]
     return (

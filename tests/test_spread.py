@@ -30,18 +30,17 @@ def test_the_table_gives_mean_deviation_and_the_place_of_the_notebooks_run() -> 
 
 def test_the_drop_and_an_arm_are_told_apart() -> None:
     run = {"arm": "defaults", "tensorflow": "2.21.0", "first_drop": "10"}
-    windowed = [
+    defaults = [
         run | {"test_accuracy": "0.71", "best_epoch": "11"},
         run | {"test_accuracy": "0.69", "best_epoch": "9"},
         run | {"test_accuracy": "0.67", "best_epoch": "8"},
     ]
-    full = [one | {"arm": "full_shuffle"} for one in windowed]
-    by_accuracy = [one | {"arm": "monitor_accuracy"} for one in windowed]
-    assert effect_of_the_drop(windowed + by_accuracy) == (
+    by_accuracy = [one | {"arm": "monitor_accuracy"} for one in defaults]
+    assert effect_of_the_drop(defaults + by_accuracy) == (
         "best epoch after the first drop: 1 runs, 71.00 % ± ?; before it: 2 runs, 68.00 % ± 1.41 %"
     )
-    said = effect_of("full_shuffle", windowed + full)
-    assert said.startswith("full_shuffle minus defaults: +0.00 points")
+    said = effect_of("monitor_accuracy", defaults + by_accuracy)
+    assert said.startswith("monitor_accuracy minus defaults: +0.00 points")
     assert "p = 1 " in said
-    better = [one | {"test_accuracy": str(float(one["test_accuracy"]) + 0.01)} for one in full]
-    assert effect_of("full_shuffle", windowed + better).startswith("full_shuffle minus defaults: +1.00 points")
+    better = [one | {"test_accuracy": str(float(one["test_accuracy"]) + 0.01)} for one in by_accuracy]
+    assert effect_of("monitor_accuracy", defaults + better).startswith("monitor_accuracy minus defaults: +1.00 points")
