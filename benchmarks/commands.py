@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.measuring import Run, ratio, run, spread
-from stages.common import parameters
+from stages import parameters
 
 # What verify is measured against: the least that a program does which decodes every image.
 DECODE = """

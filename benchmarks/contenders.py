@@ -23,7 +23,7 @@ ENDLESS = 100_000  # epochs; the benchmark ends its contenders
 
 def pipeline(settings: Any, folders: Path, epoch_done: EpochDone) -> None:
     """This pipeline's ``train``, its resume point included."""
-    from stages.common import parameters
+    from stages import parameters
     from stages.common.console import Progress
     from stages.model import network
     from stages.model.backend import keras

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.measuring import run
-from stages.common import parameters
+from stages import parameters
 
 COUNTS = (10_000, 60_000, 600_000)
 NOISE = 8  # levels of 255 at most, which leaves a copy a near duplicate

@@ -17,9 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measuring import ratio, spread
-from stages.common import arithmetic, parameters
+from stages import parameters
+from stages.common import arithmetic
 from stages.common.drawing import Figure
-from stages.common.parameters import Model, Parameters
+from stages.model.settings import Model
+from stages.parameters import Parameters
 
 ROOT = Path(__file__).parent.parent
 SAME_LOSS = 0.15  # nats; the loss of the first epoch differs by about 0.03 from seed to seed

@@ -18,10 +18,10 @@ from typing import Any
 import dvc.api  # type: ignore[import-untyped]
 import dvc.scm  # type: ignore[import-untyped]
 import numpy as np
-import yaml
 from dvc.exceptions import DvcException  # type: ignore[import-untyped]
 from scmrepo.exceptions import SCMError
 
+from stages.common import parameter_file
 from stages.common.console import UserError, run_stage
 from stages.common.dotted import flat
 from stages.common.repository import shortcoming
@@ -83,9 +83,13 @@ def load(name: str) -> Run:
         raise UserError(f"{PREDICTIONS} of {name} has not the columns {columns}; write it anew with `dvc repro report`")
     images, actual, predicted = (tuple(row[column] for row in rows) for column in PREDICTION_COLUMNS)
     try:
-        metrics, settings = json.loads(_read(METRICS, name)), yaml.safe_load(_read(PARAMETERS, name))
-    except (ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{METRICS} or {PARAMETERS} of {name} cannot be read: {error}") from None
+        metrics = json.loads(_read(METRICS, name))
+    except ValueError as error:
+        raise UserError(f"{METRICS} of {name} cannot be read: {error}") from None
+    try:
+        settings = parameter_file.parse(_read(PARAMETERS, name).encode(), PARAMETERS)
+    except UserError as error:
+        raise UserError(f"{PARAMETERS} of {name} cannot be read: {error}") from None
     return Run(name, images, actual, predicted, metrics, dict(flat(settings)))
 
 

@@ -17,18 +17,30 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from stages import parameters
 from stages.cifar10.contents import CIFAR10, Contents, write_zip
 from stages.cifar10.sources import SOURCES, VARIABLE, Source, find_archive, read_batches
-from stages.common import parameters
+from stages.common import parameter_file
 from stages.common.console import UserError, progress, run_stage
 from stages.common.files import atomic_folder, write_text
+from stages.common.parameter_file import Excerpt
 
 FOLDER = Path("data/cifar10")
 CACHE = user_cache_path("image-classification-pipeline", appauthor=False)
 
 
+class Dataset(Excerpt):
+    root: str
+
+
+class Settings(Excerpt):
+    dataset: Dataset
+
+
 def fetch() -> None:
-    root = Path(parameters.load().dataset.root)
+    parameters.check()
+    settings = parameter_file.load(Settings)
+    root = Path(settings.dataset.root)
     if root.resolve() != FOLDER.resolve():
         with atomic_folder(FOLDER) as part:
             write_text(part / "not_fetched.txt", "dataset.root in params.yaml names other images.\n")

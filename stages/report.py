@@ -13,12 +13,18 @@ from __future__ import annotations
 from dataclasses import astuple
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated, Any
 
-from stages.common import parameters
+from pydantic import Field
+
+from stages import parameters
+from stages.common import parameter_file
 from stages.common.console import run_stage
 from stages.common.files import all_or_none, png, write_bytes, write_csv, write_json, write_json_rows, write_text
+from stages.common.parameter_file import Excerpt
 from stages.common.rounding import number, percent
 from stages.evaluation import calibration, figures, findings, history, intervals, scores
+from stages.evaluation.settings import Report, Validate
 from stages.model import class_names, summary
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model
@@ -30,8 +36,19 @@ PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "scipy", "matplotlib
 PAIRS = 8  # of near duplicates on the page
 
 
+class Settings(Excerpt):
+    # The page only shows these, as the file has them.
+    seed: int
+    dataset: dict[str, Any]
+    model: dict[str, Any]
+    train: dict[str, Any]
+    validate_: Annotated[Validate, Field(alias="validate")]  # a model of pydantic has a method `validate`
+    report: Report
+
+
 def report() -> None:
-    settings = parameters.load()
+    parameters.check()
+    settings = parameter_file.load(Settings)
     split = packed.load("data/verified/test")
     model = load_model("models/model.keras")
     classes = class_names.read("models/model.keras")
@@ -46,14 +63,7 @@ def report() -> None:
     training = history.load(Path("metrics/history.csv"), Path("metrics/train.json"))
     all_splits = [packed.load("data/verified/train"), packed.load("data/verified/validation"), split]
     shown = Page(
-        settings={
-            "seed": settings.seed,
-            "dataset": settings.dataset.model_dump(),
-            "model": settings.model.model_dump(),
-            "train": settings.train.model_dump(),
-            "validate": settings.validate_.model_dump(),
-            "report": settings.report.model_dump(),
-        },
+        settings=settings.model_dump(by_alias=True),
         dataset=verified.load_metrics(Path("metrics/dataset.json")),
         layers=summary.layers(model),
         training=training,

@@ -12,15 +12,18 @@ import math
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from stages.common import parameters
+from stages import parameters
+from stages.common import parameter_file
 from stages.common.console import UserError, progress, run_stage
 from stages.common.files import all_or_none, write_array, write_csv, write_json
+from stages.common.parameter_file import Excerpt
 from stages.model import network
 from stages.model.backend import keras
 from stages.model.fitting import fit
 from stages.model.prediction import predict_probabilities
 from stages.model.resume import ResumePoint, fingerprint
 from stages.model.saved import load_model, save_model
+from stages.model.settings import Model, Seed, Train
 from stages.model.state import Epoch
 from stages.splits import packed
 
@@ -28,8 +31,15 @@ from stages.splits import packed
 RESUME_POINT = Path(".resume/train.npz")
 
 
+class Settings(Excerpt):
+    seed: Seed
+    model: Model
+    train: Train
+
+
 def train() -> None:
-    settings = parameters.load()
+    parameters.check()
+    settings = parameter_file.load(Settings)
     training = packed.load("data/verified/train")
     validation = packed.load("data/verified/validation")
     if (training.classes, training.images.shape[1:]) != (validation.classes, validation.images.shape[1:]):

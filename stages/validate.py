@@ -9,24 +9,35 @@ and as rows for DVC's plots. The metrics flatter the model a little: its best ep
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from stages.common import parameters
+from pydantic import Field
+
+from stages import parameters
+from stages.common import parameter_file
 from stages.common.console import run_stage
 from stages.common.files import all_or_none, write_csv, write_figure, write_json, write_text
+from stages.common.parameter_file import Excerpt
 from stages.common.rounding import number, percent
 from stages.evaluation import figures, findings, history, probabilities, scores
+from stages.evaluation.settings import Validate
 from stages.model import class_names
 from stages.splits import packed
 
 
+class Settings(Excerpt):
+    validate_: Annotated[Validate, Field(alias="validate")]  # a model of pydantic has a method `validate`
+
+
 def validate() -> None:
-    rules = parameters.load().validate_
+    parameters.check()
+    settings = parameter_file.load(Settings)
     training = history.load(Path("metrics/history.csv"), Path("metrics/train.json"))
     split = packed.load("data/verified/validation")
     predicted = probabilities.load(Path("models/validation_probabilities.npy"), len(split.labels))
     class_names.refuse_others(class_names.read("models/model.keras"), split.classes)
     results = scores.evaluate(split.labels, predicted, split.classes)
-    sentences = findings.on_training(training, rules)
+    sentences = findings.on_training(training, settings.validate_)
 
     predictions = scores.named_predictions(split.names, split.labels, results)
     confusion = figures.confusion_matrix(results, "Confusion matrix, validation split")

@@ -24,15 +24,17 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.common import parameters
+from stages import parameters
+from stages.common import parameter_file
 from stages.common.console import UserError, progress, run_stage
 from stages.common.files import all_or_none, write_csv, write_figure, write_json
-from stages.common.parameters import Dataset
+from stages.common.parameter_file import Excerpt
 from stages.dataset import checks
 from stages.dataset.checks import Issue, Outcome
 from stages.dataset.decoding import Decoded, decode, tasks_of
 from stages.dataset.image_folders import ImageFolder, list_images
 from stages.dataset.inspection import Inspection
+from stages.dataset.settings import Dataset
 from stages.splits import packed
 
 VERIFIED = Path("data/verified")
@@ -45,8 +47,14 @@ SHOWN_ISSUES = 3  # of each check, on the screen
 BYTES_A_PROCESS = 2**20  # of image files; fewer are decoded in the time that another process needs to start
 
 
+class Settings(Excerpt):
+    dataset: Dataset
+
+
 def verify() -> None:
-    dataset = parameters.load().dataset
+    parameters.check()
+    settings = parameter_file.load(Settings)
+    dataset = settings.dataset
     _keep_images_out_of_git(dataset.root)
     folders = _list_folders(dataset)
     with all_or_none() as place:

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from stages.common import parameters
+from stages import parameters
 from stages.common.console import UserError, progress, run_stage
-from stages.common.parameters import Train
+from stages.model.settings import Train
 
 RUNS = Path(__file__).with_name("spread.csv")
 COLUMNS = [

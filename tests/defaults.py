@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.common import parameters
+from stages import parameters
 
 ROOT = Path(__file__).resolve().parent.parent
 PARAMS_FILE = ROOT / "tests" / "params.yaml"

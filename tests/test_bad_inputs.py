@@ -337,15 +337,26 @@ def test_a_bad_input_ends_in_one_clear_message(
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_checks_the_parameters_before_any_work(
-    project: Path, capsys: pytest.CaptureFixture[str], stage: str
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("seed", "-1", "seed: -1 is not allowed; should be greater than or equal to 0"),
+        ("image_size", "7", "dataset.image_size: 7 is not allowed; should be greater than or equal to 8"),
+        ("padding", "no", "model.padding: 'no' is not allowed; should be 'same' or 'valid'"),
+        ("momentum", "1.5", "train.momentum: 1.5 is not allowed; should be less than 1"),
+        ("overfitting_gap", "1", "validate.overfitting_gap: 1 is not allowed; should be less than 1"),
+        ("class_margin", "0", "report.class_margin: 0 is not allowed; should be greater than 0"),
+        ("auc_classes", "4\n  colour: red", "report.colour: unknown key; remove it or correct its name"),
+        ("seed", "1\ntset: {}", "tset: unknown key; remove it or correct its name"),
+    ],
+)
+def test_a_mistake_in_any_section_stops_every_stage_before_any_work(
+    project: Path, capsys: pytest.CaptureFixture[str], stage: str, key: str, value: str, message: str
 ) -> None:
-    parameter("momentum", "1.5")(ExitStack())
+    parameter(key, value)(ExitStack())
     before = files()
     assert run(stage) == 1
-    assert capsys.readouterr().err == (
-        f"{stage}: params.yaml: train.momentum: 1.5 is not allowed; should be less than 1\n"
-    )
+    assert capsys.readouterr().err == f"{stage}: params.yaml: {message}\n"
     assert files() == before
 
 

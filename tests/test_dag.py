@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import ast
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from stages.common.parameters import OUTPUTS
+from stages.dataset.settings import OUTPUTS
 
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text())
 STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
 FAILURES = "data/failures.csv"  # what verify leaves in place of its outs when it fails
+CHECK = Path("stages/parameters.py")  # can only refuse, so no stage depends on it; two tests below hold it to that
 OF_THE_PIPELINE = ("data/", "models/", "metrics/", "plots/")
 
 
@@ -37,7 +37,7 @@ def imported(file: Path) -> set[Path]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     modules = {Path(*name.split(".")).with_suffix(".py") for name in names if name.startswith("stages.")}
-    return {module for module in modules if module.exists()}
+    return {module for module in modules if module.exists()} - {CHECK}
 
 
 def with_all_imports(file: Path) -> set[Path]:
@@ -77,19 +77,59 @@ def test_an_edit_in_a_folder_reruns_the_stages_that_use_it() -> None:
     }
 
 
-def parameters_read(file: Path) -> set[str]:
-    """What ``file`` reads of the parameters: for ``settings.train.epochs`` both ``train`` and ``train.epochs``."""
-    chains = {ast.unparse(node) for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)}
-    read = {re.sub(r"^(settings|parameters\.load\(\))\.", "", chain) for chain in chains} - chains
-    return {chain.replace("validate_", "validate") for chain in read}  # pydantic has a `validate` of its own
+def imports_the_check(file: Path) -> bool:
+    return any(
+        isinstance(node, ast.ImportFrom)
+        and (node.module == "stages.parameters" or (node.module == "stages" and node.names[0].name == "parameters"))
+        for node in ast.walk(ast.parse(file.read_text()))
+    )
+
+
+def test_only_the_stages_import_the_check_of_all_parameters() -> None:
+    importing = {path.stem for path in Path("stages").rglob("*.py") if imports_the_check(path)}
+    assert importing == set(STAGES)
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_the_params_are_the_sections_or_keys_that_a_stage_reads(name: str) -> None:
-    read, params = parameters_read(Path("stages", f"{name}.py")), set(STAGES[name].get("params", []))
-    whole = {chain for chain in read if not any(other.startswith(f"{chain}.") for other in read)}
-    assert {chain for chain in whole if not any(f"{chain}.".startswith(f"{param}.") for param in params)} == set()
-    assert params - read == set()
+def test_a_stage_begins_with_the_check_of_all_parameters_and_takes_nothing_else_from_there(name: str) -> None:
+    tree = ast.parse(Path("stages", f"{name}.py").read_text())
+    (function,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    assert ast.unparse(function.body[0]) == "parameters.check()"
+    uses = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "parameters"]
+    assert len(uses) == 1
+
+
+def test_an_edit_of_the_definition_of_a_section_reruns_the_stages_of_its_package_alone() -> None:
+    rerun = {}
+    for file in Path("stages").rglob("settings.py"):
+        rerun[file.parent.name] = {
+            name for name in STAGES if any(overlap(file.as_posix(), dep) for dep in paths(STAGES[name]["deps"]))
+        }
+    assert rerun == {
+        "dataset": {"verify"},
+        "model": {"train", "validate", "report"},
+        "evaluation": {"validate", "report"},  # a threshold of a finding fetches, verifies and trains nothing
+    }
+
+
+def keys_named(tree: ast.Module, excerpt: str = "Settings", prefix: str = "") -> set[str]:
+    """The keys that an excerpt in a stage's file names, those of an excerpt within it with their section."""
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    keys: set[str] = set()
+    for field in classes[excerpt].body:
+        assert isinstance(field, ast.AnnAssign)
+        key, kind = prefix + ast.unparse(field.target).removesuffix("_"), ast.unparse(field.annotation)
+        keys |= keys_named(tree, kind, f"{key}.") if kind in classes else {key}
+    return keys
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_params_are_the_keys_that_a_stage_names_and_it_reads_each_of_them(name: str) -> None:
+    tree = ast.parse(Path("stages", f"{name}.py").read_text())
+    params = set(STAGES[name].get("params", []))
+    assert params == keys_named(tree)
+    read = {ast.unparse(node).replace("validate_", "validate") for node in ast.walk(tree)}
+    assert "settings.model_dump(by_alias=True)" in read or {f"settings.{param}" for param in params} <= read
 
 
 def overlap(path: str, other: str) -> bool:

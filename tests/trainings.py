@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from stages.common.parameters import Train
 from stages.model import network
 from stages.model.backend import keras
+from stages.model.settings import Train
 from tests.defaults import SETTINGS
 
 SMALL = SETTINGS.model.model_copy(update={"filters": (4, 8), "dense": (16,)})

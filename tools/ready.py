@@ -8,14 +8,14 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from stages.common import parameters
+from stages import parameters
 from stages.common.console import UserError, run_stage
 from stages.common.repository import NO_REPOSITORY
 
 
 def ready() -> None:
     """Raise a :class:`UserError` where DVC could not even begin."""
-    parameters.load()
+    parameters.check()
     here = Path.cwd()
     if not any((folder / ".git").exists() for folder in (here, *here.parents)) and not _without_git():
         raise UserError(NO_REPOSITORY)

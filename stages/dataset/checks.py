@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.common.parameters import Dataset, Severity
 from stages.common.rounding import number, percent
 from stages.dataset.image_folders import ImageFolder
 from stages.dataset.inspection import Inspection
+from stages.dataset.settings import Dataset, Severity
 
 KEPT = 1000  # issues of a check that are listed as a sample; a dataset of nothing but duplicates would list millions
 SHOWN_CLASSES = 5  # named in one message

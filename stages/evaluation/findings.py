@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stages.common.parameters import Report, Validate
 from stages.common.rounding import number, percent
 from stages.evaluation.history import Epoch, Training
 from stages.evaluation.scores import Scores
+from stages.evaluation.settings import Report, Validate
 
 MOST_NAMED = 10  # classes in one sentence
 

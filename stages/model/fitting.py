@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common.console import Progress
-from stages.common.parameters import Train
 from stages.model import memory
 from stages.model.backend import keras, tf
 from stages.model.batches import EpochOrder, epoch_order
 from stages.model.resume import ResumePoint
+from stages.model.settings import Train
 from stages.model.state import Epoch, TrainingState
 from stages.splits import packed
 from stages.splits.packed import Split

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from stages.common.console import UserError
-from stages.common.parameters import Model
 from stages.model.backend import keras
+from stages.model.settings import Model
 
 
 def build(model: Model, image_size: int, classes: int) -> keras.Model:

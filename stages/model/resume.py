@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common.files import atomic_file
-from stages.common.parameters import Section
+from stages.common.parameter_file import Section
 from stages.model.backend import keras, tf
 from stages.model.state import Epoch, Plateau, TrainingState
 from stages.splits import packed

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.common.parameters import Train
 from stages.common.rounding import number, percent
+from stages.model.settings import Train
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy._core import _multiarray_umath as core  # type: ignore[attr-defined]
 
-from stages.common.parameters import Model
 from stages.model import network
 from stages.model.backend import keras, tf
+from stages.model.settings import Model
 from tests.defaults import SETTINGS
 
 APPROXIMATE = {"Rsqrt", "Reciprocal", "Inv"}  # TensorFlow's operations by instructions that differ between processors

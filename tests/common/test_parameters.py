@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.common import parameters
+from stages import parameters
 from stages.common.console import UserError
 from tests.defaults import PARAMS_FILE, ROOT, SETTINGS
 
@@ -180,6 +180,25 @@ def test_numbers_of_yaml_1_2_are_numbers(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(DEFAULTS.replace("learning_rate: 0.01", "learning_rate: 1e-3"))
     assert parameters.load(path).train.learning_rate == 0.001
+
+
+def test_words_of_yaml_1_1_for_true_and_false_are_words(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(DEFAULTS.replace("leakage: error", "leakage: off").replace("- train2", "- no"))
+    assert parameters.load(path).dataset.checks.leakage == "off"
+    assert parameters.load(path).dataset.validation == ("no",)
+
+
+@pytest.mark.parametrize("key", ["1", "true", "~", "2024-01-31", "? [a]\n"])
+def test_a_key_that_is_no_name_is_an_unknown_key(tmp_path: Path, key: str) -> None:
+    told = message(tmp_path / "params.yaml", f"{DEFAULTS}{key}: 2\n")
+    assert told.endswith(": unknown key; remove it or correct its name")
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize("value", ["!!bool maybe", "!!float", "!!int x", "-_", "2024-13-45"])
+def test_a_value_that_is_not_of_its_own_tag_is_a_user_error(tmp_path: Path, value: str) -> None:
+    assert message(tmp_path / "params.yaml", f"seed: {value}\n").startswith("params.yaml is not plain YAML: ")
 
 
 def test_a_file_of_ten_megabytes_is_refused_unread(tmp_path: Path) -> None:

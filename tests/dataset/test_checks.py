@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import chi2_contingency, ttest_ind
 
-from stages.common.parameters import Checks, Dataset
 from stages.dataset import checks
 from stages.dataset.checks import CHECKS, Issue
 from stages.dataset.decoding import decode, tasks_of
 from stages.dataset.image_folders import list_images
 from stages.dataset.inspection import Inspection
+from stages.dataset.settings import Checks, Dataset
 from stages.splits import packed
 from tests.defaults import SETTINGS
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stages.common.parameters import Report, Validate
 from stages.evaluation import findings
 from stages.evaluation.history import Epoch, Training
 from stages.evaluation.scores import Scores, evaluate
+from stages.evaluation.settings import Report, Validate
 from tests.defaults import SETTINGS
 
 # The notebook's log: loss, accuracy, validation loss, validation accuracy, learning rate.

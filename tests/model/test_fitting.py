@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from stages.common.console import progress
-from stages.common.parameters import Train
 from stages.model.backend import keras, tf
 from stages.model.batches import epoch_order
 from stages.model.fitting import fit
+from stages.model.settings import Train
 from stages.model.state import Plateau, TrainingState
 from stages.splits.packed import Split
 from tests.trainings import build, digest, recipe

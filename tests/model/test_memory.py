@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stages.common import parameters
 from stages.common.console import progress
 from stages.model import fitting, memory, network
 from stages.model.backend import keras
 from stages.model.fitting import fit
 from stages.model.prediction import PREDICTION_BATCHES, predict_probabilities
 from stages.model.resume import fingerprint
+from stages.model.settings import Model
 from stages.splits import packed
 from stages.splits.packed import Split
 from tests.defaults import SETTINGS
@@ -33,7 +33,7 @@ RECIPE = SETTINGS.train.model_copy(update={"batch_size": 8, "epochs": 1})
 @pytest.mark.parametrize("settings", [SMALL, LARGE, SETTINGS.model.model_copy(update={"dense": ()})])
 @pytest.mark.parametrize("sizes", [PREDICTION_BATCHES, fitting.EVALUATION_BATCHES])
 def test_what_the_layers_make_of_a_batch_keeps_to_its_bytes_at_every_image_size(
-    settings: parameters.Model, sizes: tuple[int, ...]
+    settings: Model, sizes: tuple[int, ...]
 ) -> None:
     for image_size in SIZES:
         model = network.build(settings, image_size, classes=2)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from stages.common.console import UserError
-from stages.common.parameters import Model
 from stages.model import network
+from stages.model.settings import Model
 from tests.defaults import SETTINGS
 
 NOTEBOOK = SETTINGS.model

@@ -1,0 +1,153 @@
+"""``params.yaml``: how it is read, and what its sections are made of.
+
+Each package defines its own sections, in its ``settings.py``. A stage names the keys that it reads in an
+:class:`Excerpt`, so an edit of another package's section is no reason to run it again.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import Node, ScalarNode
+
+from stages.common.console import UserError
+from stages.common.names import shown
+
+PATH = Path("params.yaml")
+MAX_DIGITS = 100
+MAX_BYTES = 100_000  # fifty times the default file; a larger one is no parameter file
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Frozen, typed values. Every key must be given; one that is not a field's name is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Excerpt(Section, extra="ignore"):
+    """Those keys of the file, or of a section, that one stage reads; the others are passed over."""
+
+
+Wanted = TypeVar("Wanted", bound=Section)
+
+
+def load(wanted: type[Wanted], path: Path = PATH) -> Wanted:
+    """Read what ``wanted`` names of the file.
+
+    Raises:
+        UserError: the file is missing, is not plain YAML, or a key or value in it is not allowed; the message has a
+            line for each mistake, with ``section.key``, the value and what is allowed.
+    """
+    try:
+        # One byte more than allowed, so that a file of any size is refused without being read whole.
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise UserError(f"{path} not found; run from the project's folder") from None
+    values = parse(content, str(path))
+    try:
+        return wanted.model_validate(_lists_as_tuples(values))
+    except ValidationError as error:
+        raise UserError("\n".join(f"{path}: {_in_words(detail)}" for detail in _mistakes(error))) from None
+
+
+def parse(content: bytes, name: str) -> dict[Any, Any]:
+    """The values in a parameter file of this content, unchecked.
+
+    Raises:
+        UserError: the content is not plain YAML 1.2, or holds no keys; the message begins with ``name``.
+    """
+    if len(content) > MAX_BYTES:
+        raise UserError(f"{name} has more than {MAX_BYTES:,} bytes; it is no parameter file")
+    yaml = YAML(typ="safe", pure=True)  # in pure Python, as the library in C knows YAML 1.1 alone
+    yaml.Composer, yaml.Constructor = _Composer, _Constructor
+    try:
+        values = yaml.load(content)
+    except MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{name}{line}: {error.problem}") from error
+    except (
+        YAMLError,
+        RecursionError,
+        ValueError,
+        LookupError,
+    ) as error:  # the last: `!!bool maybe`, an empty `!!float`
+        raise UserError(f"{name} is not plain YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{name} holds no sections")
+    return values
+
+
+class _Composer(Composer):
+    """Refuses anchors: with them a few lines could stand for gigabytes."""
+
+    def compose_node(self, parent: Node | None, index: Any) -> Any:
+        event = self.parser.peek_event()
+        if event.anchor:
+            raise MarkedYAMLError(problem="anchors and aliases are not allowed", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+
+class _Constructor(SafeConstructor):
+    def check_mapping_key(self, node: Any, key_node: Any, mapping: Any, key: Any, value: Any) -> bool:
+        if key in mapping:  # the library's own message holds both values, which may be whole sections
+            raise MarkedYAMLError(problem=f"key {key!r} is given twice", problem_mark=key_node.start_mark)
+        return True
+
+    def construct_yaml_int(self, node: ScalarNode) -> Any:
+        # Python takes no number of more than 4,300 digits, and its message does not say where the number stands.
+        if len(node.value) > MAX_DIGITS:
+            problem = f"a number of {len(node.value):,} characters is not allowed"
+            raise MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return super().construct_yaml_int(node)
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:int", _Constructor.construct_yaml_int)
+
+
+def _lists_as_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lists_as_tuples(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return tuple(_lists_as_tuples(inner) for inner in value)
+    return value
+
+
+def _mistakes(error: ValidationError) -> list[ErrorDetails]:
+    """What pydantic found, without its second complaint: it calls a list too short once it has dropped a wrong item."""
+    found = error.errors()
+    parents = {detail["loc"][:depth] for detail in found for depth in range(len(detail["loc"]))}
+    return [detail for detail in found if detail["loc"] not in parents]
+
+
+def _in_words(detail: ErrorDetails) -> str:
+    """One mistake as ``section.key: value is not allowed; what is``."""
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part)}" for part in detail["loc"]).lstrip(".")
+    kind, value = detail["type"], detail["input"]
+    if kind in {"extra_forbidden", "invalid_key"}:
+        return f"{key}: unknown key; remove it or correct its name"
+    if kind == "missing":
+        return f"{key}: missing; every key must be given"
+    if kind == "model_type":
+        allowed = "should be a section: its keys below it, indented"
+    else:
+        message = re.sub("^(Value error,|Input|String|Tuple) ", "", detail["msg"]).replace("valid tuple", "list")
+        allowed = message.partition(" after validation")[0]
+    if kind == "string_type" and isinstance(value, (int, float, date)):
+        allowed += "; put it in quotes"
+    text = repr(list(value)) if isinstance(value, tuple) else str(value) if isinstance(value, date) else repr(value)
+    short = text if len(text) <= 60 else text[:57] + "..."
+    return f"{key}: {short} is not allowed; {allowed}"

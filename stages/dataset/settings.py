@@ -1,0 +1,97 @@
+"""The parameters ``dataset``: which images, and what must hold of them."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from stages.common.names import refusal
+from stages.common.parameter_file import Fraction, PositiveInt, Section, Share
+
+OUTPUTS = ("data/verified", "metrics", "models", "plots")  # folders that the pipeline writes
+
+
+def _folder_name(name: str) -> str:
+    if problem := refusal(name) or ("it is hidden" if name.startswith(".") else None):
+        raise ValueError(problem)
+    return unicodedata.normalize("NFC", name)  # of a name's several forms, so that it can't be given twice
+
+
+def _root(root: str) -> str:
+    # By the names alone, as DVC does, which would say "both a dependency and an output".
+    images = Path(os.path.normpath(Path.cwd() / root))
+    for name in OUTPUTS:
+        output = Path.cwd() / name
+        if output.is_relative_to(images) or images.is_relative_to(output):
+            relation = "holds" if output.is_relative_to(images) else "lies in"
+            raise ValueError(f"it {relation} {name}, which the pipeline writes; use another folder, such as data/mine")
+    return root
+
+
+FolderNames = Annotated[tuple[Annotated[str, AfterValidator(_folder_name)], ...], Field(min_length=1)]
+Severity = Literal["error", "warning", "off"]
+
+
+class Checks(Section):
+    """What a finding of each check on the dataset does; the checks are in ``stages/dataset/checks.py``."""
+
+    missing_folder: Severity
+    unsafe_file: Severity
+    misplaced_file: Severity
+    empty_class: Severity
+    class_set: Severity
+    class_count: Severity
+    folder_size: Severity
+    unreadable_image: Severity
+    converted_image: Severity
+    blank_image: Severity
+    class_imbalance: Severity
+    exact_duplicate: Severity
+    leakage: Severity
+    label_conflict: Severity
+    near_duplicate: Severity
+    near_leakage: Severity
+    channel_drift: Severity
+    class_drift: Severity
+
+
+class Thresholds(Section):
+    """From where on a check on the dataset finds something."""
+
+    blank_deviation: Annotated[float, Field(ge=0, le=255)]
+    class_ratio: Annotated[float, Field(ge=1)]
+    correlation: Fraction
+    drift_effect: Annotated[float, Field(ge=0)]
+    drift_significance: Share
+
+
+class Dataset(Section):
+    """Which folders make up each split, and what must hold of them."""
+
+    root: Annotated[str, Field(min_length=1), AfterValidator(_root)]
+    train: FolderNames
+    validation: FolderNames
+    test: FolderNames
+    image_size: Annotated[int, Field(ge=8, le=1024)]
+    classes: Annotated[int, Field(ge=2)] | None
+    images_per_folder: PositiveInt | None
+    checks: Checks
+    thresholds: Thresholds
+
+    @field_validator("train", "validation", "test")
+    @classmethod
+    def _each_folder_once(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        earlier = [name for split in ("train", "validation") for name in info.data.get(split, ())]
+        for index, name in enumerate(names):
+            if name in earlier or name in names[:index]:
+                raise ValueError(f"folder {name!r} is named twice; an image belongs to one split, once")
+        return names
+
+    @property
+    def splits(self) -> dict[str, tuple[str, ...]]:
+        """The folder names of each split, in the order train, validation, test."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
