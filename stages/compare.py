@@ -75,12 +75,12 @@ def load(name: str) -> Run:
     """Read what the revision, experiment or workspace ``name`` says of its run.
 
     Raises:
-        UserError: there is no such revision, or it lacks a file, or a file is not what ``report`` writes.
+        UserError: there is no such revision, or it lacks a file, or a file is not what ``test`` writes.
     """
     rows = list(csv.DictReader(io.StringIO(_read(PREDICTIONS, name), newline="")))
     if not rows or any(row.get(column) is None for row in rows for column in PREDICTION_COLUMNS):
         columns = ", ".join(PREDICTION_COLUMNS)
-        raise UserError(f"{PREDICTIONS} of {name} has not the columns {columns}; write it anew with `dvc repro report`")
+        raise UserError(f"{PREDICTIONS} of {name} has not the columns {columns}; write it anew with `dvc repro test`")
     images, actual, predicted = (tuple(row[column] for row in rows) for column in PREDICTION_COLUMNS)
     try:
         metrics = json.loads(_read(METRICS, name))

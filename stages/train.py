@@ -1,9 +1,9 @@
 """train: fits the network to the training split and keeps its best epoch.
 
 Reads the verified splits ``train`` and ``validation`` (which chooses the best epoch, the drops of the learning rate and
-the end), and the parameters ``seed``, ``model`` and ``train``. Writes the model, the history by epoch as a table, what
-the training came to, and the probabilities that the model gives to the validation images. The test split is out of its
-reach. A training that was killed goes on after its last finished epoch.
+the end), and the parameters ``seed``, ``model`` and ``train``. Writes the model, its layers and the history by epoch as
+tables, what the training came to, and the probabilities that the model gives to the validation images. The test split
+is out of its reach. A training that was killed goes on after its last finished epoch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stages.common import parameter_file
 from stages.common.console import UserError, progress, run_stage
 from stages.common.files import all_or_none, write_array, write_csv, write_json
 from stages.common.parameter_file import Excerpt
-from stages.model import network
+from stages.model import network, summary
 from stages.model.backend import keras
 from stages.model.fitting import fit
 from stages.model.prediction import predict_probabilities
@@ -60,6 +60,7 @@ def train() -> None:
         # is loaded already, which would take `validate` two seconds.
         of_validation = predict_probabilities(load_model(model_file), validation.images)
         write_array(place("models/validation_probabilities.npy"), of_validation)
+        summary.write(place("models/layers.json"), summary.layers(model))
         write_csv(place("metrics/history.csv"), [field.name for field in fields(Epoch)], map(astuple, result.history))
         write_json(
             place("metrics/train.json"),

@@ -5,7 +5,7 @@ Reads the folders, or zips of folders, that ``params.yaml`` names under ``datase
 - ``data/verified/{train,validation,test}/``, the splits (see ``stages/splits/packed.py``),
 - ``metrics/dataset.json``, how many images there are, and how many of them gave cause for a warning,
 - ``metrics/dataset_warnings.csv``, the warnings with the names of the files; of many of a kind a sample,
-- ``plots/dataset/``, samples of each class and the number of images of each.
+- ``plots/dataset/``, samples of each class, the number of images of each, and some pairs of near duplicates.
 
 A network learns whatever it is given: a broken file, a class that is missing from one folder, or a test image among the
 training images does not stop it, it only makes its accuracy wrong. So all images pass the checks of
@@ -27,13 +27,14 @@ import numpy as np
 from stages import parameters
 from stages.common import parameter_file
 from stages.common.console import UserError, progress, run_stage
-from stages.common.files import all_or_none, write_csv, write_figure, write_json
+from stages.common.files import all_or_none, write_csv, write_figure
 from stages.common.parameter_file import Excerpt
-from stages.dataset import checks
+from stages.dataset import checks, metrics, near_pairs
 from stages.dataset.checks import Issue, Outcome
 from stages.dataset.decoding import Decoded, decode, tasks_of
 from stages.dataset.image_folders import ImageFolder, list_images
 from stages.dataset.inspection import Inspection
+from stages.dataset.near_pairs import FoundPair
 from stages.dataset.settings import Dataset
 from stages.splits import packed
 
@@ -64,7 +65,9 @@ def verify() -> None:
         outcomes = checks.run(inspection, dataset)
         _stop_at_failures(inspection, dataset, outcomes)
         _pack(inspection, parts)
-        _draw(inspection, parts["train"], place(PLOTS))
+        plots = place(PLOTS)
+        _draw(inspection, parts["train"], plots)
+        _show_near_pairs(outcomes, parts, plots)
         _write_metrics(inspection, outcomes, place(METRICS), place(WARNINGS))
     FAILURES.unlink(missing_ok=True)
     _print_warnings(outcomes)
@@ -157,7 +160,19 @@ def _draw(inspection: Inspection, train: Path, plots: Path) -> None:
     write_figure(plots / "class_counts.png", figures.class_counts(counts, inspection.classes))
 
 
-def _write_metrics(inspection: Inspection, outcomes: Sequence[Outcome], metrics: Path, warnings_list: Path) -> None:
+def _show_near_pairs(outcomes: Sequence[Outcome], parts: Mapping[str, Path], plots: Path) -> None:
+    listed = [
+        FoundPair(warning.check, (issue.subject, issue.partner))
+        for warning in _warnings(outcomes)
+        if warning.check in near_pairs.CHECKS
+        for issue in warning.sample
+    ]
+    splits = (packed.load(part) for part in parts.values())
+    pairs = near_pairs.sample(listed, ((split.names, split.images) for split in splits))
+    near_pairs.write(plots / "near_duplicates.json", pairs)
+
+
+def _write_metrics(inspection: Inspection, outcomes: Sequence[Outcome], target: Path, warnings_list: Path) -> None:
     found = {outcome.check: outcome.found for outcome in outcomes}
     warnings = _warnings(outcomes)
     images = dict(zip(inspection.folders, inspection.class_counts().sum(axis=1).tolist(), strict=True))
@@ -172,7 +187,7 @@ def _write_metrics(inspection: Inspection, outcomes: Sequence[Outcome], metrics:
         "converted_images": found["converted_image"],
         "warnings": {"total": sum(w.found for w in warnings), **{w.check: w.found for w in warnings}},
     }
-    write_json(metrics, headline)
+    metrics.write(target, headline)
     rows = ((w.check, *issue, len(w.sample), w.found) for w in warnings for issue in w.sample)
     write_csv(warnings_list, ("check", *Issue._fields, "listed", "found"), rows)
 

@@ -1,9 +1,9 @@
 """Run a small pipeline as other processors would, and compare every byte that it ends in.
 
-``python -m tests.processors`` runs verify, train, validate and report on drawn images: natively with one thread, with
-two and with eight, and on processors that QEMU emulates. It does so for four kinds of network and optimizer. The files
-of each run must be those of the native run with one thread. ``python -m tests.processors EPYC-v1`` emulates that one
-alone; names are those of ``qemu-x86_64 -cpu help``.
+``python -m tests.processors`` runs verify, train, validate, test and report on drawn images: natively with one thread,
+with two and with eight, and on processors that QEMU emulates. It does so for four kinds of network and optimizer. The
+files of each run must be those of the native run with one thread. ``python -m tests.processors EPYC-v1`` emulates that
+one alone; names are those of ``qemu-x86_64 -cpu help``.
 
 QEMU emulates AVX2 but not AVX-512, so ``Icelake-Server-v1`` is that processor's cpuid with AVX2. All its models have a
 first-level data cache of 32 KB, where Ice Lake, Zen 5 and later have 48 KB; ``Haswell-v4+48KB`` runs on a copy of QEMU
@@ -73,10 +73,11 @@ joblib.cpu_count = lambda: int(sys.argv[1])
 from stages.verify import verify
 from stages.train import train
 from stages.validate import validate
+from stages.test import test
 from stages.report import report
 for kind in sys.argv[2:]:
     os.chdir(kind)
-    for stage in (verify, train, validate, report):
+    for stage in (verify, train, validate, test, report):
         stage()
 """
 

@@ -36,6 +36,7 @@ from stages.fetch import fetch
 from stages.model.backend import keras
 from stages.report import report
 from stages.splits import packed
+from stages.test import test as evaluate_test  # pytest would take a function called test for one of its own
 from stages.train import train
 from stages.validate import validate
 from stages.verify import verify
@@ -46,7 +47,14 @@ from tests.folders import change_directory
 from tests.images import PNG, encoded, noise, png_that_claims
 from tests.tiny_cifar10 import official_members, official_tarball, tar_gz
 
-STAGES = {"fetch": fetch, "verify": verify, "train": train, "validate": validate, "report": report}
+STAGES = {
+    "fetch": fetch,
+    "verify": verify,
+    "train": train,
+    "validate": validate,
+    "test": evaluate_test,
+    "report": report,
+}
 SECONDS = 30  # far more than any of them takes, on the busiest machine
 MEGABYTES = 300
 NOBODY = 65534
@@ -243,10 +251,10 @@ BAD_INPUTS: list[tuple[str, str, Spoil, str]] = [
     ("web page as the download", "fetch", answer(answers.page), f"{SERVER}the server answered with a web page instead of the archive"),
     ("download without an answer", "fetch", answer(answers.silent), f"{SERVER}no answer within 0.8 s"),
     ("download without an end", "fetch", answer(answers.endless), f"{SERVER}the server sends more than the 1,000,000 bytes of the archive"),
-    ("model with a Lambda", "report", model_with_lambda, "of a `Lambda` layer"),
-    ("text as the model", "report", lambda _: Path("models/model.keras").write_text("no model"), MODEL),
-    ("pickle as the model", "report", lambda _: Path("models/model.keras").write_bytes(pickle.dumps(Harm())), MODEL),
-    ("no model", "report", lambda _: None, "models/model.keras not found; run `dvc repro train`"),
+    ("model with a Lambda", "test", model_with_lambda, "of a `Lambda` layer"),
+    ("text as the model", "test", lambda _: Path("models/model.keras").write_text("no model"), MODEL),
+    ("pickle as the model", "test", lambda _: Path("models/model.keras").write_bytes(pickle.dumps(Harm())), MODEL),
+    ("no model", "test", lambda _: None, "models/model.keras not found; run `dvc repro train`"),
     ("text as the probabilities", "validate", lambda _: PROBABILITIES.write_text("0.5, 0.5"), f"{PROBABILITIES} holds no probabilities ("),
     ("pickle as the probabilities", "validate", lambda _: np.save(PROBABILITIES, np.array([Harm()], object)), f"{PROBABILITIES} holds no probabilities (Array can't be memory-mapped: Python objects in dtype.)"),
     ("probabilities that are cut off", "validate", cut_probabilities, f"{PROBABILITIES} holds no probabilities (mmap length is greater than file size)"),
@@ -313,7 +321,7 @@ def run(stage: str) -> object:
 def test_a_bad_input_ends_in_one_clear_message(
     project: Path, capsys: pytest.CaptureFixture[str], stage: str, spoil: Spoil, message: str
 ) -> None:
-    if stage in ("validate", "report"):
+    if stage in ("validate", "test"):
         prepare_evaluation()
     if stage == "fetch":
         parameter("root", str(fetch_stage.FOLDER))(ExitStack())

@@ -128,7 +128,7 @@ def test_other_test_data_are_refused(old: str, new: str, what: str) -> None:
         ("params.yaml", "a: [", "cannot be read"),
     ],
 )
-def test_files_that_report_did_not_write_are_an_error(path: str, text: str, message: str) -> None:
+def test_files_that_test_did_not_write_are_an_error(path: str, text: str, message: str) -> None:
     before = Path(path).read_text()
     Path(path).write_text(text)
     try:

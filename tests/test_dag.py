@@ -68,12 +68,12 @@ def test_an_edit_in_a_folder_reruns_the_stages_that_use_it() -> None:
             users[dep].add(name)
     assert users == {
         "stages/cifar10": {"fetch"},
-        "stages/common": {"fetch", "verify", "train", "validate", "report"},
-        "stages/dataset": {"verify"},
-        "stages/evaluation": {"validate", "report"},
-        "stages/model": {"train", "validate", "report"},
+        "stages/common": {"fetch", "verify", "train", "validate", "test", "report"},
+        "stages/dataset": {"verify", "report"},
+        "stages/evaluation": {"validate", "test", "report"},
+        "stages/model": {"train", "validate", "test", "report"},
         "stages/page": {"report"},
-        "stages/splits": {"verify", "train", "validate", "report"},
+        "stages/splits": {"verify", "train", "validate", "test"},
     }
 
 
@@ -88,6 +88,10 @@ def imports_the_check(file: Path) -> bool:
 def test_only_the_stages_import_the_check_of_all_parameters() -> None:
     importing = {path.stem for path in Path("stages").rglob("*.py") if imports_the_check(path)}
     assert importing == set(STAGES)
+
+
+def test_the_test_split_is_read_by_the_stage_test_alone() -> None:
+    assert [name for name, stage in STAGES.items() if "data/verified/test" in paths(stage["deps"])] == ["test"]
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -106,9 +110,9 @@ def test_an_edit_of_the_definition_of_a_section_reruns_the_stages_of_its_package
             name for name in STAGES if any(overlap(file.as_posix(), dep) for dep in paths(STAGES[name]["deps"]))
         }
     assert rerun == {
-        "dataset": {"verify"},
-        "model": {"train", "validate", "report"},
-        "evaluation": {"validate", "report"},  # a threshold of a finding fetches, verifies and trains nothing
+        "dataset": {"verify", "report"},
+        "model": {"train", "validate", "test", "report"},
+        "evaluation": {"validate", "test", "report"},  # a threshold of a finding fetches, verifies and trains nothing
     }
 
 

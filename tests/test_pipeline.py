@@ -26,7 +26,7 @@ UP_TO_DATE = "Data and pipelines are up to date."
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = new_project(tmp_path_factory.mktemp("pipeline") / "original")
-    assert project.repro() == {"fetch", "verify", "train", "validate", "report"}
+    assert project.repro() == {"fetch", "verify", "train", "validate", "test", "report"}
     project.commit()
     return project
 
@@ -68,12 +68,12 @@ def test_a_second_repro_runs_nothing(project: Project) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "rerun"),
     [
-        ("seed", 2, {"train", "validate", "report"}),
-        ("dataset.image_size", 12, {"verify", "train", "validate", "report"}),
-        ("model.filters", [2, 8], {"train", "validate", "report"}),
-        ("train.learning_rate", 0.02, {"train", "validate", "report"}),
+        ("seed", 2, {"train", "validate", "test", "report"}),
+        ("dataset.image_size", 12, {"verify", "train", "validate", "test", "report"}),
+        ("model.filters", [2, 8], {"train", "validate", "test", "report"}),
+        ("train.learning_rate", 0.02, {"train", "validate", "test", "report"}),
         ("validate.overfitting_gap", 0.5, {"validate", "report"}),
-        ("report.confused_pairs", 1, {"report"}),
+        ("report.confused_pairs", 1, {"test", "report"}),
     ],
 )
 def test_a_changed_parameter_reruns_the_stages_that_depend_on_it(
@@ -88,12 +88,19 @@ def test_a_threshold_that_changes_no_split_reruns_verify_and_the_report_that_sho
     assert project.repro() == {"verify", "report"}
 
 
-def test_a_new_test_image_reruns_only_verify_and_report(project: Project) -> None:
+def test_a_new_test_image_reruns_only_verify_test_and_report(project: Project) -> None:
     draw_folder(project.folder / "more", per_class=1, seed=99)
     for image in (project.folder / "more").rglob("*.png"):
         image.rename(project.folder / "data" / "tiny" / "test" / image.parent.name / "new.png")
-    assert project.repro() == {"verify", "report"}
+    assert project.repro() == {"verify", "test", "report"}
     assert project.metrics("dataset.json")["test_images"] == 27
+
+
+def test_other_words_on_the_page_rerun_the_report_alone(project: Project) -> None:
+    template = project.folder / "stages/page/report.html.jinja"
+    template.write_text(template.read_text().replace("Report on the test split", "What came out"))
+    assert project.repro() == {"report"}
+    assert "<h1>What came out</h1>" in (project.folder / "plots/report.html").read_text()
 
 
 def test_training_again_gives_equal_bytes_and_reruns_nothing_below(project: Project) -> None:
@@ -106,9 +113,9 @@ def test_training_again_gives_equal_bytes_and_reruns_nothing_below(project: Proj
 def test_a_parameter_that_is_set_back_brings_its_training_back(project: Project) -> None:
     before = project.md5s()
     project.set({"train.epochs": 1})
-    assert project.repro() == {"train", "validate", "report"}
+    assert project.repro() == {"train", "validate", "test", "report"}
     project.set({"train.epochs": 2})
-    assert project.repro() == {"validate", "report"}
+    assert project.repro() == {"validate", "test", "report"}
     assert project.md5s() == before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from PIL import Image
 
 from stages import verify as stage
 from stages.common.console import UserError
-from stages.dataset import checks
+from stages.dataset import checks, near_pairs
 from stages.dataset.checks import CHECKS
 from stages.splits import packed
 from stages.verify import verify
@@ -141,6 +142,30 @@ def test_the_test_images_with_a_near_duplicate_in_train_are_counted_apart(root: 
     assert (metrics["near_leaked_images"], metrics["near_leaked_test_images"]) == (1, of_test)
 
 
+def test_near_duplicates_are_shown_as_verified_beside_images_that_are_left_out(root: Path) -> None:
+    set_parameters(unreadable_image="off", folder_size="off", label_conflict="off")
+    (root / "a/000_circle/000.png").write_text("no image")  # so that rows and listed images are not the same
+    pixels = np.array(Image.open(root / "a/001_square/000.png"))
+    pixels[0, 0] ^= 1
+    Image.fromarray(pixels).save(root / "b/002_cross/000.png")
+    verify()
+    (pair,) = near_pairs.load(Path("plots/dataset/near_duplicates.json"))
+    assert pair[:2] == ("near_duplicate", ("b/002_cross/000.png", "a/001_square/000.png"))
+    shown = [np.asarray(Image.open(io.BytesIO(picture))) for picture in pair.pictures]
+    assert np.array_equal(shown[0], pixels)
+    assert np.array_equal(shown[1], np.asarray(Image.open(root / "a/001_square/000.png")))
+
+
+def test_near_duplicates_that_are_not_asked_for_are_not_shown(root: Path) -> None:
+    set_parameters(near_duplicate="off")
+    pixels = np.array(Image.open(root / "a/001_square/000.png"))
+    pixels[0, 0] ^= 1
+    Image.fromarray(pixels).save(root / "b/001_square/000.png")
+    verify()
+    assert json.loads(Path("metrics/dataset.json").read_text())["near_duplicates"] == 1
+    assert near_pairs.load(Path("plots/dataset/near_duplicates.json")) == []
+
+
 def test_of_many_warnings_a_sample_is_listed_that_says_so(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -236,7 +261,7 @@ def test_a_failure_leaves_the_outputs_of_an_earlier_run_and_success_no_failures(
     sound = image.read_bytes()
     image.write_bytes(sound[:50])
     fail()
-    assert len(output_bytes()) == 13
+    assert len(output_bytes()) == 14
     image.write_bytes(sound)
     verify()
     assert output_bytes() == before

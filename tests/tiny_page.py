@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from stages.common.files import png
-from stages.evaluation import calibration, figures
+from stages.common.thumbnails import thumbnail
+from stages.dataset.near_pairs import NearPair
+from stages.evaluation import calibration, figures, mistakes, scores
 from stages.evaluation.history import Epoch, Training
-from stages.evaluation.intervals import Interval
-from stages.evaluation.scores import evaluate
+from stages.evaluation.results import Interval, Results
+from stages.model.summary import Layer
 from stages.page import page
 from stages.page.page import Page
 from tests.defaults import SETTINGS
@@ -31,7 +33,10 @@ def _content() -> dict[str, Any]:
     weights = random.random((60, 3)) + 0.4 * np.eye(3)[labels]
     probabilities = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     images = random.integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
-    results = evaluate(labels, probabilities, CLASSES)
+    found = scores.evaluate(labels, probabilities, CLASSES)
+    headline = scores.headline(found) | {"auc_macro": found.auc_macro}
+    intervals = {name: Interval(0.51 + i / 100, 0.79) for i, name in enumerate(page.METRICS)}
+    pictures = (thumbnail(images[0]), thumbnail(images[1]))
     bins = calibration.reliability(labels, probabilities)
     training = Training((Epoch(1, 1.5, 0.4, 1.4, 0.45, 0.01), Epoch(2, 1.2, 0.5, 1.3, 0.5, 0.01)), 2, (), False, 499)
     return {
@@ -51,18 +56,17 @@ def _content() -> dict[str, Any]:
             "near_leaked_test_images": 1,
             "warnings": {"total": 3, "near_duplicate": 2, "near_leakage": 1},
         },
-        "layers": [("Conv2D", "32, 32, 16", 448), ("Dense", "3", 51)],
+        "layers": [Layer("Conv2D", "32, 32, 16", 448), Layer("Dense", "3", 51)],
         "training": training,
         "findings_on_training": ["The model does not overfit."],
-        "scores": results,
-        "intervals": {name: Interval(0.51 + i / 100, 0.79) for i, name in enumerate(page.METRICS)},
+        "results": Results(headline, intervals, scores.by_class(found)),
         "findings_on_test": ["Most often confused: blue and <b>green</b>."],
         "calibration_error": calibration.expected_calibration_error(bins),
         "curves": png(figures.training_curves(training)),
-        "confusion": png(figures.confusion_matrix(results, "Confusion matrix")),
-        "roc": png(figures.roc_curves(results, "ROC curves")),
+        "confusion": png(figures.confusion_matrix(found, "Confusion matrix")),
+        "roc": png(figures.roc_curves(found, "ROC curves")),
         "reliability": png(figures.reliability(bins, "Reliability")),
-        "mistakes": page.most_confident_mistakes(images, labels, probabilities, CLASSES, NAMES),
-        "near_duplicates": [("near_leakage", ("a/blue/1.png", "b/blue/2.png"), (images[0], images[1]))],
+        "mistakes": mistakes.most_confident(images, labels, probabilities, CLASSES, NAMES),
+        "near_duplicates": [NearPair("near_leakage", ("a/blue/1.png", "b/blue/2.png"), pictures)],
         "versions": {"keras": "3.0"},
     }

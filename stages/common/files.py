@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.common.console import UserError
 from stages.common.rounding import rounded
 
 if TYPE_CHECKING:
@@ -93,6 +94,21 @@ def errors_naming(path: str | Path) -> Iterator[None]:
         if error.errno and not error.filename:
             error.filename = str(path)
         raise
+
+
+@contextmanager
+def written_by(stage: str, path: str | Path) -> Iterator[None]:
+    """Let the block read ``path``, an output of ``stage``.
+
+    Raises:
+        UserError: there is no such file, or the block finds in it what ``stage`` does not write.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{path} not found; run `dvc repro {stage}`") from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is not what `{stage}` writes ({error}); run `dvc repro {stage}`") from error
 
 
 def _remove(path: Path) -> None:

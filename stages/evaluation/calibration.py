@@ -6,11 +6,15 @@ prediction is the probability of the predicted class, the highest of the image's
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stages.common.files import write_json_rows, written_by
 
 BINS = 15  # of equal width, as in the paper
 
@@ -51,3 +55,21 @@ def expected_calibration_error(bins: Sequence[Bin]) -> float:
     """The mean distance of accuracy and confidence over the bins, weighted by their images; 0 to 1, 0 is perfect."""
     distances = [abs(each.accuracy - each.confidence) for each in bins]
     return float(np.average(distances, weights=[each.images for each in bins]))
+
+
+def write(path: Path, bins: Sequence[Bin]) -> None:
+    """Write the points of the diagram, a row a line."""
+    write_json_rows(path, (each._asdict() for each in bins))
+
+
+def load(path: Path) -> list[Bin]:
+    """Read what :func:`write` wrote: at least one point, its numbers rounded.
+
+    Raises:
+        UserError: the file is missing or is not what ``test`` writes.
+    """
+    with written_by("test", path):
+        bins = [Bin(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+        if not bins:
+            raise ValueError("it has no point")
+        return bins

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from stages.evaluation import bootstrap, intervals
-from stages.evaluation.intervals import Interval
+from stages.evaluation.results import Interval
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,18 @@ Each sentence can be understood without the plots; where nothing of its kind hap
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from stages.common.files import written_by
 from stages.common.rounding import number, percent
 from stages.evaluation.history import Epoch, Training
-from stages.evaluation.scores import Scores
 from stages.evaluation.settings import Report, Validate
+
+if TYPE_CHECKING:  # the page, which only reads sentences, does without scikit-learn
+    from stages.evaluation.scores import Scores
 
 MOST_NAMED = 10  # classes in one sentence
 
@@ -42,6 +48,19 @@ def as_markdown(title: str, sentences: Sequence[str]) -> str:
     """A heading and a list; characters with a meaning in Markdown or HTML (of odd class names) are escaped."""
     escape = str.maketrans({character: f"\\{character}" for character in "\\`*[]<>&"})
     return f"# {title}\n\n" + "".join(f"- {sentence.translate(escape)}\n" for sentence in sentences)
+
+
+def load(path: Path, stage: str) -> list[str]:
+    """The sentences of a list by :func:`as_markdown` that ``stage`` wrote.
+
+    Raises:
+        UserError: the file is missing or is no such list.
+    """
+    with written_by(stage, path):
+        items = path.read_text(encoding="utf-8").split("\n")[2:-1]
+        if not items or not all(item.startswith("- ") for item in items):
+            raise ValueError("it is no list of findings")
+        return [re.sub(r"\\(.)", r"\1", item.removeprefix("- ")) for item in items]
 
 
 # ---- on a training ----

@@ -10,23 +10,14 @@ Accuracy, and weighted recall, which is the same, have one always.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 from scipy.stats import binomtest, norm, rankdata, t
 
 from stages.evaluation import bootstrap
+from stages.evaluation.results import Interval
 from stages.evaluation.scores import Scores, cross_entropies
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A 95 % interval."""
-
-    low: float
-    high: float
 
 
 def headline(

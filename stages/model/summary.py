@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from stages.model.backend import keras
+from stages.common.files import write_json_rows, written_by
+
+if TYPE_CHECKING:  # those who only read the table do without TensorFlow
+    from stages.model.backend import keras
 
 
 class Layer(NamedTuple):
@@ -27,3 +33,18 @@ def layers(model: keras.Model) -> list[Layer]:
         Layer(type(layer).__name__, ", ".join(str(size) for size in layer.output.shape[1:]), layer.count_params())
         for layer in model.layers
     ]
+
+
+def write(path: Path, table: Sequence[Layer]) -> None:
+    """Write the table, a row a line."""
+    write_json_rows(path, (layer._asdict() for layer in table))
+
+
+def load(path: Path) -> list[Layer]:
+    """Read what :func:`write` wrote.
+
+    Raises:
+        UserError: the file is missing or is not what ``train`` writes.
+    """
+    with written_by("train", path):
+        return [Layer(**row) for row in json.loads(path.read_text(encoding="utf-8"))]

@@ -7,26 +7,22 @@ nothing of a network; the Markdown, for a pull request, tells the same in less r
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
-from PIL import Image
 
 from stages.common.dotted import flat
 from stages.common.rounding import number, percent
+from stages.dataset.near_pairs import NearPair
 from stages.evaluation.history import Training
-from stages.evaluation.intervals import Interval
-from stages.evaluation.scores import Scores
+from stages.evaluation.mistakes import Mistake
+from stages.evaluation.results import Interval, Results
+from stages.model.summary import Layer
 
-MISTAKES = 16  # pictures of mistakes, the most confident ones
-PICTURE_SIDE = 128  # pixels of a picture of an image, which the page shows as wide as 8rem, usually 128 pixels
 METRICS = {
     "accuracy": "Accuracy",
     "loss": "Loss (cross-entropy, nats)",
@@ -39,17 +35,6 @@ METRICS = {
     "auc_macro": "AUC, macro",
 }
 MEANINGFUL_IN_MARKDOWN = "\\`*_[]<>&|~$#"
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """An image, ``folder/class/file`` and uint8, shape (size, size, 3), and the wrong class that the model gives it."""
-
-    name: str
-    image: NDArray[np.uint8]
-    actual: str
-    predicted: str
-    probability: float
 
 
 class Metric(NamedTuple):
@@ -67,20 +52,17 @@ class Page:
     Attributes:
         settings: the parameters by section, nested as in ``params.yaml``.
         dataset: ``metrics/dataset.json``.
-        layers: of the network: kind, output shape, parameters.
-        intervals: the 95 % interval of each of :data:`METRICS`, None where it is undefined.
+        results: on the test split; they have a figure for each of :data:`METRICS`.
         curves, confusion, roc, reliability: drawn, as PNG.
-        near_duplicates: some pairs: the check that found them, ``folder/class/file`` of both, both images.
         versions: of the main packages, by name.
     """
 
     settings: Mapping[str, Any]
     dataset: Mapping[str, Any]
-    layers: Sequence[tuple[str, str, int]]
+    layers: Sequence[Layer]
     training: Training
     findings_on_training: Sequence[str]
-    scores: Scores
-    intervals: Mapping[str, Interval | None]
+    results: Results
     findings_on_test: Sequence[str]
     calibration_error: float
     curves: bytes
@@ -88,7 +70,7 @@ class Page:
     roc: bytes
     reliability: bytes
     mistakes: Sequence[Mistake]
-    near_duplicates: Sequence[tuple[str, tuple[str, str], tuple[NDArray[np.uint8], NDArray[np.uint8]]]]
+    near_duplicates: Sequence[NearPair]
     versions: Mapping[str, str]
 
     @property
@@ -113,7 +95,7 @@ class Page:
         return [self.metric(name) for name in METRICS]
 
     def metric(self, name: str) -> Metric:
-        return Metric(METRICS[name], getattr(self.scores, name), self.intervals[name])
+        return Metric(METRICS[name], self.results.figures[name], self.results.intervals[name])
 
 
 def as_html(page: Page) -> str:
@@ -124,39 +106,6 @@ def as_html(page: Page) -> str:
 def as_markdown(page: Page) -> str:
     """The same in short, for a comment on a pull request."""
     return _TEMPLATES.get_template("report.md.jinja").render(page=page)
-
-
-def most_confident_mistakes(
-    images: NDArray[np.uint8],
-    labels: NDArray[np.int32],
-    probabilities: NDArray[np.float32],
-    classes: Sequence[str],
-    names: Sequence[str],
-) -> list[Mistake]:
-    """Up to :data:`MISTAKES` of the wrongly classified images, those with the highest probability first.
-
-    Args:
-        images: shape (n, size, size, 3), RGB; may be a memory map.
-        labels: shape (n,), indices into ``classes``.
-        probabilities: shape (n, classes).
-        names: of the images.
-    """
-    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    wrong = np.flatnonzero(predicted != labels)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
-    return [
-        Mistake(names[row], images[row], classes[labels[row]], classes[predicted[row]], float(confidence[row]))
-        for row in worst
-    ]
-
-
-def _image_uri(image: NDArray[np.uint8]) -> str:
-    """``image``, shape (size, size, 3), RGB, as a PNG in a data URI, as large as it is shown at most."""
-    written = io.BytesIO()
-    shown = Image.fromarray(np.asarray(image))
-    shown.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-    shown.save(written, "PNG")
-    return _png_uri(written.getvalue())
 
 
 def _png_uri(png: bytes) -> str:
@@ -190,7 +139,6 @@ _TEMPLATES = jinja2.Environment(
 )
 _TEMPLATES.filters |= {
     "png": _png_uri,
-    "image": _image_uri,
     "md": _escaped_for_markdown,
     "number": _number,
     "thousands": lambda count: f"{count:,}",

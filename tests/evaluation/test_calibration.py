@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stages.evaluation import calibration
 from stages.evaluation.calibration import BINS, Bin, expected_calibration_error, reliability
 
 
@@ -48,3 +51,10 @@ def test_the_error_is_that_of_the_definition_on_random_cases() -> None:
         bins = reliability(labels, probabilities)
         assert expected_calibration_error(bins) == pytest.approx(expected)
         assert sum(each.images for each in bins) == 500
+
+
+def test_the_bins_are_read_back_from_a_row_each(tmp_path: Path) -> None:
+    file = tmp_path / "reliability.json"
+    bins = [Bin(0.25, 0.5, 4), Bin(0.9876543, 1.0, 6)]
+    calibration.write(file, bins)
+    assert calibration.load(file) == [bins[0], Bin(0.987654, 1.0, 6)]

@@ -13,7 +13,7 @@ from scipy.stats import bootstrap
 from sklearn import metrics
 
 from stages.evaluation import differences
-from stages.evaluation.intervals import Interval
+from stages.evaluation.results import Interval
 
 CLASSES = ("a", "b", "c")
 

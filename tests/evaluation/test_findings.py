@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -226,3 +227,10 @@ def test_a_class_without_images_is_beside_no_average_and_in_no_balance() -> None
 def test_names_of_classes_are_no_markup() -> None:
     text = findings.as_markdown("Findings", ["Best: <b>*x*</b> [y]."])
     assert text == "# Findings\n\n- Best: \\<b\\>\\*x\\*\\</b\\> \\[y\\].\n"
+
+
+def test_sentences_are_read_back_as_they_were_whatever_the_classes_are_called(tmp_path: Path) -> None:
+    sentences = ["Best: <b>*x*</b> [y].", "- \\ & \\* `- a`", "犬, a  b "]
+    file = tmp_path / "findings.md"
+    file.write_text(findings.as_markdown("Findings", sentences), encoding="utf-8")
+    assert findings.load(file, "test") == sentences

@@ -10,7 +10,7 @@ from scipy.stats import bootstrap
 from sklearn import metrics
 
 from stages.evaluation import intervals, scores
-from stages.evaluation.intervals import Interval
+from stages.evaluation.results import Interval
 
 Split = tuple[NDArray[np.int32], NDArray[np.float32]]
 CASES = ("ordinary", "ties", "absent class", "rare class", "unsure")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from stages.model import summary
 from stages.model.network import build
 from stages.model.summary import Layer, layers
 from tests.defaults import SETTINGS
@@ -25,3 +28,10 @@ def test_the_moving_averages_of_batch_normalisation_are_in_the_table() -> None:
     # Scale, shift, mean and variance of each channel.
     more = sum(each.parameters for each in layers(model)) - sum(each.parameters for each in layers(plain))
     assert more == 4 * (16 + 32 + 64)
+
+
+def test_the_table_is_read_back_from_a_row_a_layer(tmp_path: Path) -> None:
+    table = layers(build(SETTINGS.model, 32, 10))
+    summary.write(tmp_path / "layers.json", table)
+    assert len((tmp_path / "layers.json").read_text().splitlines()) == len(table) + 2
+    assert summary.load(tmp_path / "layers.json") == table

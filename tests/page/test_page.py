@@ -12,10 +12,11 @@ import pytest
 from markupsafe import escape
 from PIL import Image
 
-from stages.evaluation.intervals import Interval
-from stages.evaluation.scores import evaluate
-from stages.page.page import MISTAKES, Page, as_html, as_markdown, most_confident_mistakes
-from tests.tiny_page import CLASSES, some_page
+from stages.common.thumbnails import thumbnail
+from stages.evaluation.results import Interval, Results
+from stages.evaluation.scores import by_class, evaluate
+from stages.page.page import Page, as_html, as_markdown
+from tests.tiny_page import some_page
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +55,9 @@ def test_the_page_tells_of_data_network_training_test_and_parameters(text: str, 
 
 def test_the_page_gives_every_metric_of_every_class(page: Page, html: str) -> None:
     table = html[html.index("Metrics by class, test split") :]
-    for each in page.scores.classes:
-        for value in (each.precision, each.recall, each.f1, each.auc):
-            assert f">{value:.4f}</td>" in table
+    for each in page.results.classes.values():
+        for name in ("precision", "recall", "f1", "auc"):
+            assert f">{each[name]:.4f}</td>" in table
     assert f"{page.calibration_error:.4f}" in html
 
 
@@ -87,7 +88,7 @@ def test_markup_in_markdown_is_shown_to_the_letter(page: Page) -> None:
 
 def test_the_markdown_tells_the_same_in_short(page: Page, html: str) -> None:
     text = as_markdown(page)
-    assert f"| Accuracy | {page.scores.accuracy:.4f} | 0.5100 to 0.7900 |" in text
+    assert f"| Accuracy | {page.results.figures['accuracy']:.4f} | 0.5100 to 0.7900 |" in text
     assert "near\\_duplicate: 2 warnings, near\\_leakage: 1 warning." in text
     assert "| Conv2D | 32, 32, 16 | 448 |" in text
     assert len(text) < 10_000
@@ -139,15 +140,13 @@ def test_near_duplicates_are_said_to_flatter_the_test_only_where_they_join_test_
 
 def test_no_figure_is_rounded_up_to_perfect_or_down_to_nothing() -> None:
     page = some_page()
-    one, *others = page.scores.classes
-    assert one.roc is not None
-    one = replace(one, f1=0.99996, roc=replace(one.roc, auc=0.9999999))
-    nearly = replace(page.scores, accuracy=0.99997, recall_macro=0.99997, auc_macro=0.99997)
-    scores = replace(nearly, loss=0.00003, classes=(one, *others))
+    one, *others = page.results.classes.items()
+    classes = {one[0]: {**one[1], "f1": 0.99996, "auc": 0.9999999}, **dict(others)}
+    nearly = dict.fromkeys(("accuracy", "recall_macro", "auc_macro"), 0.99997) | {"loss": 0.00003}
+    intervals = dict.fromkeys(page.results.intervals, Interval(0.99996, 0.99999))
+    results = Results({**page.results.figures, **nearly}, intervals, classes)
     mistake = replace(page.mistakes[0], probability=0.99999)
-    bounds = Interval(0.99996, 0.99999)
-    changes = {"scores": scores, "calibration_error": 1e-9, "mistakes": [mistake]}
-    changed = some_page(**changes, intervals=dict.fromkeys(page.intervals, bounds))
+    changed = some_page(results=results, calibration_error=1e-9, mistakes=[mistake])
     html, text = as_html(changed), as_markdown(changed)
     for shown in (html, text):
         assert "99.997%" in shown
@@ -162,7 +161,7 @@ def test_no_figure_is_rounded_up_to_perfect_or_down_to_nothing() -> None:
 @pytest.mark.parametrize("size", [32, 128, 512])
 def test_the_page_grows_with_the_images_only_up_to_the_size_in_which_it_shows_them(size: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
-    mistakes = [replace(each, image=image) for each in some_page().mistakes[:1]]
+    mistakes = [replace(each, picture=thumbnail(image)) for each in some_page().mistakes[:1]]
     html = as_html(some_page(mistakes=mistakes, near_duplicates=[]))
     gallery = html[html.index('id="mistakes"') : html.index('id="duplicates"')]
     (encoded,) = re.findall(r"data:image/png;base64,([^\"]+)", gallery)
@@ -174,24 +173,24 @@ def test_the_page_grows_with_the_images_only_up_to_the_size_in_which_it_shows_th
 
 def test_every_metric_has_its_interval(page: Page, html: str) -> None:
     text = as_markdown(page)
-    for name, interval in page.intervals.items():
+    for name, interval in page.results.intervals.items():
         assert interval is not None
-        value, both = f"{getattr(page.scores, name):.4f}", f"{interval.low:.4f} to 0.7900"
+        value, both = f"{page.results.figures[name]:.4f}", f"{interval.low:.4f} to 0.7900"
         assert re.search(rf'>{value}</td><td class="number" [^>]*>{both}</td>', html)
         assert f"| {value} | {both} |" in text
     assert "An interval is undefined" not in html
 
 
 def test_where_an_interval_is_undefined_the_page_says_so(page: Page) -> None:
-    without = some_page(intervals=dict.fromkeys(page.intervals))
+    without = some_page(results=replace(page.results, intervals=dict.fromkeys(page.results.intervals)))
     html = as_html(without)
-    assert html.count(">undefined</td>") == as_markdown(without).count("| undefined |") == len(page.intervals)
+    assert html.count(">undefined</td>") == as_markdown(without).count("| undefined |") == len(page.results.intervals)
     assert "An interval is undefined where the test images show no spread" in html
 
 
 def test_the_figures_of_a_class_without_images_are_undefined() -> None:
-    scores = evaluate(np.array([0, 1], np.int32), np.eye(3, dtype=np.float32)[[0, 2]], ["a", "b", "absent"])
-    page = some_page(scores=scores)
+    found = evaluate(np.array([0, 1], np.int32), np.eye(3, dtype=np.float32)[[0, 2]], ["a", "b", "absent"])
+    page = some_page(results=replace(some_page().results, classes=by_class(found)))
     row = r'>absent</th>(<td class="number" data-value="-1">undefined</td>){4}<td class="number" data-value="0">0</td>'
     assert re.search(row, as_html(page))
     assert "| absent | undefined | undefined | undefined | undefined | 0 |" in as_markdown(page)
@@ -203,16 +202,3 @@ def test_a_check_that_is_off_is_not_counted_as_passed() -> None:
     page = some_page(settings=settings)
     assert page.passed == 15
     assert '<td>off</td><td class="number" data-value="-1">not asked</td>' in as_html(page)
-
-
-def test_the_mistakes_are_the_most_confident_ones_and_as_many_as_fit() -> None:
-    labels = np.zeros(40, np.int32)
-    confidence = np.linspace(0.5, 0.99, 40, dtype=np.float32)[::-1]
-    probabilities = np.stack([1 - confidence, confidence, np.zeros_like(confidence)], axis=1)
-    probabilities[0] = [1, 0, 0]  # the most confident prediction of all, and right
-    images = np.arange(40, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
-    mistakes = most_confident_mistakes(images, labels, probabilities, CLASSES, [f"{row}.png" for row in range(40)])
-    assert [int(each.image[0, 0, 0]) for each in mistakes] == list(range(1, MISTAKES + 1))
-    assert [each.name for each in mistakes] == [f"{row}.png" for row in range(1, MISTAKES + 1)]
-    assert {(each.actual, each.predicted) for each in mistakes} == {(CLASSES[0], CLASSES[1])}
-    assert mistakes[0].probability == pytest.approx(confidence[1])

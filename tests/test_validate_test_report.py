@@ -1,26 +1,37 @@
-"""The stages validate and report, run in a folder of their own on a tiny model and tiny splits."""
+"""The stages validate, test and report, run in a folder of their own on a tiny model and tiny splits."""
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
+import os
 import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from markupsafe import escape
 from sklearn import metrics
 
 from stages.common.console import UserError
 from stages.common.files import write_array, write_csv, write_json
+from stages.common.thumbnails import thumbnail
+from stages.dataset import near_pairs
+from stages.dataset.near_pairs import NearPair
+from stages.evaluation import findings, mistakes
+from stages.model import summary
 from stages.model.backend import keras
 from stages.model.network import build
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model, save_model
 from stages.report import report
 from stages.splits import packed
+from stages.test import test as evaluate_test  # pytest would take a function called test for one of its own
 from stages.train import train
 from stages.validate import validate
 from tests.defaults import PARAMS_FILE, SETTINGS
@@ -34,17 +45,24 @@ VALIDATION_OUTS = (
     "plots/validation/predictions.csv",
 )
 TEST_OUTS = (
-    "metrics/report.md",
     "metrics/test.json",
     "metrics/test_classes.json",
     "metrics/test_findings.md",
-    "plots/report.html",
     "plots/test/confusion_matrix.png",
     "plots/test/f1.json",
+    "plots/test/mistakes.json",
     "plots/test/predictions.csv",
     "plots/test/reliability.json",
+    "plots/test/reliability.png",
     "plots/test/roc.json",
     "plots/test/roc.png",
+)
+REPORT_OUTS = ("metrics/report.md", "plots/report.html")
+GIVEN = (
+    "metrics/dataset.json",
+    "metrics/history.csv",
+    "metrics/train.json",
+    "plots/dataset/near_duplicates.json",
 )
 
 
@@ -64,9 +82,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(PARAMS_FILE, folder)
     settings = SETTINGS.model
     keras.utils.set_random_seed(1)
-    save_model(
-        folder / "models/model.keras", build(settings.model_copy(update={"filters": (4,)}), 8, len(CLASSES)), CLASSES
-    )
+    model = build(settings.model_copy(update={"filters": (4,)}), 8, len(CLASSES))
+    save_model(folder / "models/model.keras", model, CLASSES)
+    summary.write(folder / "models/layers.json", summary.layers(model))
     write_split(folder / "data/verified/train", 60)
     write_split(folder / "data/verified/validation", 30)
     write_split(folder / "data/verified/test", 45)
@@ -75,15 +93,15 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_array(folder / "models/validation_probabilities.npy", probabilities)
     header = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
     write_csv(folder / "metrics/history.csv", header, [(1, 1.5, 0.4, 1.4, 0.45, 0.01), (2, 1.2, 0.5, 1.3, 0.5, 0.01)])
-    summary = {"epochs": 2, "best_epoch": 2, "learning_rate_drops": [2], "stopped_early": False, "parameters": 9}
-    write_json(folder / "metrics/train.json", summary)
+    trained = {"epochs": 2, "best_epoch": 2, "learning_rate_drops": [2], "stopped_early": False, "parameters": 9}
+    write_json(folder / "metrics/train.json", trained)
     counts = {f"{split}_images": count for split, count in (("train", 60), ("validation", 30), ("test", 45))}
     found = {"classes": 3, "near_duplicates": 0, "near_leaked_images": 1, "near_leaked_test_images": 1}
     warned = {"warnings": {"total": 1, "near_leakage": 1}}
     write_json(folder / "metrics/dataset.json", counts | found | warned)
-    warning = ("near_leakage", "test/7.png", "shows nearly the same picture", "train/5.png", 1, 1)
-    header = ("check", "subject", "problem", "partner", "listed", "found")
-    write_csv(folder / "metrics/dataset_warnings.csv", header, [warning])
+    pictures = (thumbnail(images[0]), thumbnail(images[1]))
+    pairs = [NearPair("near_leakage", ("test/7.png", "train/5.png"), pictures)]
+    near_pairs.write(folder / "plots/dataset/near_duplicates.json", pairs)
     return folder
 
 
@@ -94,12 +112,17 @@ def project(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return tmp_path
 
 
+def validate_test_report() -> None:
+    validate()
+    evaluate_test()
+    report()
+
+
 def outputs(project: Path) -> dict[str, bytes]:
     """Each file that a stage has written, with its bytes."""
-    given = {f"metrics/{name}" for name in ("dataset.json", "dataset_warnings.csv", "history.csv", "train.json")}
     files = [file for folder in ("metrics", "plots") for file in (project / folder).rglob("*") if file.is_file()]
     paths = sorted(file.relative_to(project).as_posix() for file in files)
-    return {path: (project / path).read_bytes() for path in paths if path not in given}
+    return {path: (project / path).read_bytes() for path in paths if path not in GIVEN}
 
 
 def test_validate_writes_its_outputs_and_nothing_else(project: Path) -> None:
@@ -107,13 +130,18 @@ def test_validate_writes_its_outputs_and_nothing_else(project: Path) -> None:
     assert tuple(outputs(project)) == VALIDATION_OUTS
 
 
-def test_report_writes_its_outputs_and_nothing_else(project: Path) -> None:
-    report()
+def test_test_writes_its_outputs_and_nothing_else(project: Path) -> None:
+    evaluate_test()
     assert tuple(outputs(project)) == TEST_OUTS
 
 
+def test_report_writes_its_outputs_and_nothing_else(project: Path) -> None:
+    validate_test_report()
+    assert sorted(outputs(project)) == sorted([*VALIDATION_OUTS, *TEST_OUTS, *REPORT_OUTS])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [validate, report])
+@pytest.mark.parametrize("stage", [validate, evaluate_test, validate_test_report])
 def test_equal_inputs_give_equal_bytes(stage: Callable[[], None], project: Path) -> None:
     stage()
     first = outputs(project)
@@ -122,7 +150,7 @@ def test_equal_inputs_give_equal_bytes(stage: Callable[[], None], project: Path)
 
 
 def test_the_headlines_are_scikit_learns_of_the_models_predictions(project: Path) -> None:
-    report()
+    evaluate_test()
     split = packed.load("data/verified/test")
     probabilities = predict_probabilities(load_model("models/model.keras"), split.images)
     predicted = probabilities.argmax(axis=1)
@@ -139,13 +167,13 @@ def test_the_headlines_are_scikit_learns_of_the_models_predictions(project: Path
 
 def test_the_headlines_of_both_splits_have_the_same_names_and_the_test_an_auc_and_intervals(project: Path) -> None:
     validate()
-    report()
+    evaluate_test()
     of_validation, of_test = (json.loads(Path(f"metrics/{name}.json").read_text()) for name in ("validation", "test"))
     assert [*of_validation, "auc_macro", "interval_95"] == list(of_test)
 
 
 def test_every_headline_of_the_test_has_an_interval(project: Path) -> None:
-    report()
+    evaluate_test()
     written = json.loads(Path("metrics/test.json").read_text())
     found = written.pop("interval_95")
     assert list(found) == list(written)
@@ -157,15 +185,14 @@ def test_every_headline_of_the_test_has_an_interval(project: Path) -> None:
 def test_a_single_test_image_has_intervals_where_they_are_defined_and_null_elsewhere(project: Path) -> None:
     shutil.rmtree("data/verified/test")
     write_split(project / "data/verified/test", 1)
-    write_csv("metrics/dataset_warnings.csv", ("check", "subject", "problem"), [])
-    report()
+    validate_test_report()
     found = json.loads(Path("metrics/test.json").read_text())["interval_95"]
     assert [name for name, interval in found.items() if interval is not None] == ["accuracy", "recall_weighted"]
     assert "| AUC, macro | undefined | undefined |" in Path("metrics/report.md").read_text()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [validate, report])
+@pytest.mark.parametrize("stage", [validate, evaluate_test])
 def test_a_stage_that_fails_as_it_writes_leaves_the_outputs_of_the_run_before(
     stage: Callable[[], None], project: Path
 ) -> None:
@@ -185,7 +212,7 @@ def test_a_stage_that_fails_as_it_writes_leaves_the_outputs_of_the_run_before(
     assert outputs(project) != first
 
 
-@pytest.mark.parametrize(("stage", "name", "count"), [(validate, "validation", 30), (report, "test", 45)])
+@pytest.mark.parametrize(("stage", "name", "count"), [(validate, "validation", 30), (evaluate_test, "test", 45)])
 def test_predictions_are_a_row_an_image_with_its_name_and_those_of_the_classes(
     stage: Callable[[], None], name: str, count: int, project: Path
 ) -> None:
@@ -198,7 +225,7 @@ def test_predictions_are_a_row_an_image_with_its_name_and_those_of_the_classes(
 
 
 def test_the_data_of_the_plots_name_every_class(project: Path) -> None:
-    report()
+    evaluate_test()
     roc = json.loads(Path("plots/test/roc.json").read_text())
     assert list(dict.fromkeys(row["class"] for row in roc)) == list(CLASSES)
     assert all(type(row[field]) is float for row in roc for field in ("auc", "fpr", "tpr"))
@@ -208,8 +235,8 @@ def test_the_data_of_the_plots_name_every_class(project: Path) -> None:
     assert f1 == [{"class": name, "f1": by_class[name]["f1"]} for name in CLASSES]
 
 
-def test_the_page_shows_what_the_other_stages_found_beside_the_test(project: Path) -> None:
-    report()
+def test_the_page_shows_what_the_other_stages_found(project: Path) -> None:
+    validate_test_report()
     html, text = Path("plots/report.html").read_text(), Path("metrics/report.md").read_text()
     accuracy = json.loads(Path("metrics/test.json").read_text())["accuracy"]
     for content in (html, text):
@@ -219,10 +246,30 @@ def test_the_page_shows_what_the_other_stages_found_beside_the_test(project: Pat
     assert 'alt="test/7.png"' in html
     assert 'alt="train/5.png"' in html
     assert "red &amp; &lt;b&gt;" in html
+    for sentence in findings.load(Path("metrics/test_findings.md"), "test"):
+        assert f"<li>{escape(sentence)}</li>" in html
+    (mistake, *_) = mistakes.load(Path("plots/test/mistakes.json"))
+    for picture in (mistake.picture, Path("plots/test/roc.png").read_bytes()):
+        assert f"data:image/png;base64,{base64.b64encode(picture).decode()}" in html
+
+
+def test_the_page_needs_no_image_of_the_dataset_no_model_and_none_of_the_large_libraries(project: Path) -> None:
+    validate_test_report()
+    before = outputs(project)
+    shutil.rmtree("data")
+    Path("models/model.keras").unlink()
+    code = (
+        "import sys; from stages.report import report; report(); "
+        "print({'tensorflow', 'keras', 'sklearn', 'scipy', 'matplotlib'} & set(sys.modules))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(report.__code__.co_filename).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+    assert outputs(project) == before
 
 
 def test_the_reliability_rows_count_every_test_image(project: Path) -> None:
-    report()
+    evaluate_test()
     rows = json.loads(Path("plots/test/reliability.json").read_text())
     assert sum(row["images"] for row in rows) == 45
     assert all(list(row) == ["confidence", "accuracy", "images"] for row in rows)
@@ -243,7 +290,7 @@ def test_a_class_without_test_images_has_no_figures_in_any_output(project: Path)
     write_split(project / "data/verified/test", 45)
     labels = np.arange(45, dtype=np.int32) % 2
     packed.complete(Path("data/verified/test"), labels, CLASSES, [45], [f"test/{index}.png" for index in range(45)])
-    report()
+    evaluate_test()
     written = json.loads(Path("metrics/test_classes.json").read_text())
     assert written[CLASSES[2]] == {"precision": None, "recall": None, "f1": None, "auc": None, "support": 0}
     for name in ("f1", "roc"):
@@ -259,7 +306,7 @@ def test_two_classes_are_enough(project: Path) -> None:
     shutil.rmtree("data/verified/test")
     write_split(project / "data/verified/test", 10, ("no", "yes"))
     save_model("models/model.keras", build(SETTINGS.model.model_copy(update={"filters": (4,)}), 8, 2), ["no", "yes"])
-    report()
+    evaluate_test()
     assert list(json.loads(Path("metrics/test_classes.json").read_text())) == ["no", "yes"]
 
 
@@ -267,11 +314,11 @@ def test_a_split_of_other_classes_than_the_models_is_an_error_and_nothing_is_wri
     shutil.rmtree("data/verified/test")
     write_split(project / "data/verified/test", 10, ("no", "yes"))
     with pytest.raises(UserError, match="the model has 3 classes, the split 2"):
-        report()
+        evaluate_test()
     assert outputs(project) == {}
 
 
-@pytest.mark.parametrize(("stage", "name", "count"), [(validate, "validation", 30), (report, "test", 45)])
+@pytest.mark.parametrize(("stage", "name", "count"), [(validate, "validation", 30), (evaluate_test, "test", 45)])
 def test_as_many_other_classes_as_the_models_are_an_error_and_nothing_is_written(
     stage: Callable[[], None], name: str, count: int, project: Path
 ) -> None:
@@ -294,7 +341,7 @@ def test_a_split_of_another_image_size_than_the_models_is_an_error_and_nothing_i
     settings = SETTINGS.model.model_copy(update={"filters": (4,)})
     save_model("models/model.keras", build(settings, 16, len(CLASSES)), CLASSES)
     with pytest.raises(UserError, match="the model takes images of 16 pixels, the split's have 8"):
-        report()
+        evaluate_test()
     assert outputs(project) == {}
 
 
@@ -305,7 +352,7 @@ def test_a_split_of_another_image_size_than_the_models_is_an_error_and_nothing_i
         (validate, "metrics/train.json"),
         (validate, "models/validation_probabilities.npy"),
         (validate, "models/model.keras"),
-        (report, "models/model.keras"),
+        (evaluate_test, "models/model.keras"),
     ],
 )
 def test_what_train_has_not_written_is_an_error_that_names_it(
@@ -315,6 +362,44 @@ def test_what_train_has_not_written_is_an_error_that_names_it(
     with pytest.raises(UserError, match=rf"{missing}.*run `dvc repro train`"):
         stage()
     assert outputs(project) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "stage", "text"),
+    [
+        ("metrics/dataset.json", "verify", "not JSON"),
+        ("metrics/dataset.json", "verify", "{}"),
+        ("metrics/test.json", "test", '{"accuracy": 0.5}'),
+        ("metrics/test.json", "test", '{"accuracy": 0.5, "interval_95": {"accuracy": [0.4]}}'),
+        ("metrics/test.json", "test", '{"interval_95": {}}'),
+        ("metrics/test_classes.json", "test", '{"blue": {"f1": 0.5}}'),
+        ("metrics/test_classes.json", "test", "[]"),
+        ("metrics/test_findings.md", "test", ""),
+        ("metrics/validation_findings.md", "validate", "# Findings\n\nsome prose\n"),
+        ("models/layers.json", "train", '[{"kind": "Conv2D"}]'),
+        ("plots/dataset/near_duplicates.json", "verify", '[{"check": "near_leakage"}]'),
+        ("plots/test/mistakes.json", "test", '[{"picture": "no Base64"}]'),
+        ("plots/test/reliability.json", "test", "[]"),
+        ("plots/test/reliability.json", "test", '[{"confidence": 1}]'),
+        ("plots/test/roc.png", "test", None),
+        ("plots/test/mistakes.json", "test", None),
+        ("metrics/test.json", "test", None),
+        ("models/layers.json", "train", None),
+    ],
+)
+def test_what_a_stage_did_not_write_is_an_error_of_report_that_names_file_and_stage(
+    path: str, stage: str, text: str | None, project: Path
+) -> None:
+    validate()
+    evaluate_test()
+    if text is None:
+        Path(path).unlink()
+    else:
+        Path(path).write_text(text)
+    what = "not found" if text is None else f"is not what `{stage}` writes \\(.*\\)"
+    with pytest.raises(UserError, match=f"^{path} {what}; run `dvc repro {stage}`$"):
+        report()
+    assert not any(Path(out).exists() for out in REPORT_OUTS)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""What a model reaches on the test split, as ``test`` writes it down: ``metrics/test.json`` and ``test_classes.json``.
+
+Their floats are rounded (see ``rounding.rounded``). To read them takes neither SciPy nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from stages.common.files import write_json, written_by
+
+INTERVALS = "interval_95"  # the key in ``metrics/test.json``
+
+
+class Interval(NamedTuple):
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Results:
+    """The figures of one split; all but the loss and the numbers of images are from 0 to 1, None where undefined.
+
+    Attributes:
+        figures: the headline figures by name; ``accuracy`` is one.
+        intervals: the interval of each.
+        classes: of each class by its name: ``precision``, ``recall``, ``f1``, ``auc`` and ``support``, its images.
+    """
+
+    figures: Mapping[str, float | None]
+    intervals: Mapping[str, Interval | None]
+    classes: Mapping[str, Mapping[str, float | int | None]]
+
+
+def write(results: Results, figures: Path, classes: Path) -> None:
+    """Write the two files."""
+    # As lists, which DVC's tables of metrics leave out: each figure is a row there, and not three.
+    write_json(figures, {**results.figures, INTERVALS: results.intervals})
+    write_json(classes, results.classes)
+
+
+def load(figures: Path, classes: Path) -> Results:
+    """Read what :func:`write` wrote.
+
+    Raises:
+        UserError: a file is missing or is not what ``test`` writes.
+    """
+    with written_by("test", figures):
+        values = json.loads(figures.read_text(encoding="utf-8"))
+        intervals = {name: both and Interval(*both) for name, both in values.pop(INTERVALS).items()}
+        if intervals.keys() != values.keys() or "accuracy" not in values:
+            raise ValueError("it lacks a figure or its interval")
+    with written_by("test", classes):
+        by_class = json.loads(classes.read_text(encoding="utf-8"))
+        if any(each.keys() != {"precision", "recall", "f1", "auc", "support"} for each in by_class.values()):
+            raise ValueError("it lacks a figure of a class")
+    return Results(values, intervals, by_class)
