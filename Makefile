@@ -12,7 +12,7 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 .PHONY: repro
-repro: .venv/installed ## Run the whole pipeline: fetch, verify, train, validate, report
+repro: .venv/installed ## Run the whole pipeline: fetch, verify, train, validate, test, report
 	@python -m tools.ready
 	dvc repro
 
