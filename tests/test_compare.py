@@ -144,6 +144,7 @@ def test_an_unknown_revision_or_one_without_a_run_is_an_error(name: str) -> None
         compare(name, "HEAD")
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_1_and_one_line_after_an_error(request: pytest.FixtureRequest) -> None:
     environment = {**os.environ, "PYTHONPATH": str(request.config.rootpath)}
     command = [sys.executable, "-m", "stages.compare", "HEAD", "nope"]

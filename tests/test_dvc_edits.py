@@ -13,6 +13,8 @@ from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
 from tests.defaults import PARAMS_FILE, ROOT
 from tests.projects import Project
 
+pytestmark = pytest.mark.slow
+
 FILES = {file.name: file for file in (ROOT / "dvc.yaml", PARAMS_FILE)}
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # DVC refuses to edit a stage in which a parameter stands.

@@ -36,6 +36,8 @@ from stages.train import train
 from stages.validate import validate
 from tests.defaults import PARAMS_FILE, SETTINGS
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("blue", "green", "red & <b>")
 VALIDATION_OUTS = (
     "metrics/validation.json",

@@ -470,6 +470,7 @@ def test_names_with_spaces_unicode_and_html_work(root: Path) -> None:
 SMALL_DISK = ("unshare", "--user", "--map-root-user", "--mount")  # in which anyone may mount
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not shutil.which("unshare") or subprocess.run([*SMALL_DISK, "true"], capture_output=True).returncode != 0,
     reason="this system lets no user mount a disk of his own",

@@ -107,6 +107,7 @@ def test_a_value_of_a_wrong_type_brings_exactly_one_message(
     assert told.partition(": ")[2] == expected
 
 
+@pytest.mark.slow
 def test_a_wrong_type_of_any_value_brings_one_message_in_the_words_of_yaml(tmp_path: Path) -> None:
     content = yaml.safe_load(DEFAULTS)
     content["dataset"]["checks"] = dict.fromkeys(content["dataset"]["checks"], "off")
@@ -229,6 +230,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_any_value_of_any_key_is_accepted_or_a_user_error(

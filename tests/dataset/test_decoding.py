@@ -426,6 +426,7 @@ def test_results_do_not_depend_on_the_number_of_processes(tmp_path: Path, monkey
     assert (tmp_path / "split1/images.npy").read_bytes() == (tmp_path / "split2/images.npy").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_a_clear_error(tmp_path: Path) -> None:
     task = Task(tmp_path, [], tmp_path, 0, SIZE)
     with pytest.raises(UserError, match="was killed"), decoding._mapping(2) as mapping:

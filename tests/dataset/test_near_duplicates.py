@@ -133,6 +133,7 @@ def test_a_copy_is_found_among_many_scenes() -> None:
     assert partners(np.concatenate([grey, copies])) == [[2000 + index, index] for index in range(100)]
 
 
+@pytest.mark.slow
 def test_alike_articles_are_no_copies_but_their_copies_are() -> None:
     grey = articles(3000)
     assert score(grey[0], grey[10]) > 0.8
@@ -174,6 +175,7 @@ def test_a_partner_in_the_split_does_not_hide_one_in_another() -> None:
     assert found == [[1, 0], [2, 0], [2, 1], [3, 0], [3, 1], [3, 2]]
 
 
+@pytest.mark.slow
 def test_thousands_of_images_that_are_all_alike_make_few_pairs() -> None:
     count = 2500
     noise = np.random.default_rng(0).integers(-8, 9, (count, SIDE, SIDE))

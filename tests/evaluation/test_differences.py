@@ -112,6 +112,7 @@ def test_equal_predictions_differ_by_nothing() -> None:
     assert len(found.changed) == 0
 
 
+@pytest.mark.slow
 def test_the_intervals_hold_the_true_difference_about_as_often_as_they_say() -> None:
     # Two models that err independently on 20 % and 10 % of 500 images: the difference is 0.1.
     random = np.random.default_rng(2)

@@ -123,6 +123,7 @@ def test_odd_names_of_classes_are_drawn_to_the_letter(draw: Callable[[Scores, st
         assert any(name in text for text in texts), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 50])
 def test_pictures_are_1200_pixels_wide_and_equal_for_equal_scores(classes: int) -> None:
     first, second = (png(figures.roc_curves(some_scores(classes), "Title")) for _ in range(2))

@@ -103,6 +103,7 @@ def test_a_batch_of_fewer_images_than_parts_is_trained_on_like_any_other(
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_part_is_normalised_by_its_own_statistics_and_the_moving_ones_become_their_mean(
     training_split: Split, validation_split: Split
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_part_is_normalised_by_its_own_statistics_and_the_moving_ones_become_t
         np.testing.assert_allclose(mine.numpy(), np.mean(parts, axis=0), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_ends_with_the_weights_of_its_best_epoch(training_split: Split, validation_split: Split) -> None:
     # A rate this high makes the validation loss go up and down, and early stopping ends on two epochs without a best.
     by = recipe(epochs=30, learning_rate=0.2, early_stopping={"patience": 2, "min_delta": 0.0})

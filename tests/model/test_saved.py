@@ -40,6 +40,7 @@ def test_two_processes_write_equal_bytes(tmp_path: Path) -> None:
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["first.keras", "second.keras"]
 
 
+@pytest.mark.slow
 def test_a_saved_model_opens_in_keras_and_predicts_the_same(tmp_path: Path) -> None:
     model = network.build(SETTINGS.model, image_size=32, classes=10)
     save_model(tmp_path / "model.keras", model, CLASSES)

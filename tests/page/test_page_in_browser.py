@@ -13,6 +13,8 @@ from playwright.sync_api import Browser, Page
 from stages.page.page import as_html
 from tests.tiny_page import CLASSES, some_page
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
