@@ -37,12 +37,14 @@ def errors(folder: Path) -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_without_git_is_told_what_to_do_and_is_ready_then(folder: Path) -> None:
     assert errors(folder) == f"repro: {NO_REPOSITORY}\n"
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     assert errors(folder) == ""
 
 
+@pytest.mark.slow
 def test_who_has_told_dvc_to_do_without_git_is_let_through(folder: Path) -> None:
     (folder / ".dvc/config").write_text("[core]\n    no_scm = true\n")
     assert errors(folder) == ""

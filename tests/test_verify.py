@@ -501,6 +501,7 @@ def test_a_full_disk_is_one_line_that_says_where(root: Path, processes: int, roo
     assert (run.returncode, run.stderr) == (1, told)
 
 
+@pytest.mark.slow
 def test_as_a_process_it_ends_with_one_message_and_without_tensorflow(root: Path) -> None:
     program = (
         "import sys; from stages.common.console import run_stage; from stages.verify import verify\n"

@@ -66,6 +66,7 @@ def test_a_failing_npm_gives_its_reason(tmp_path: Path, fake_npm: Path, script: 
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_an_npm_that_hangs_is_ended_with_all_it_has_started(tmp_path: Path, fake_npm: Path) -> None:
     fake_npm.write_text(f"#!/bin/sh\n(sleep 2; touch {shlex.quote(str(tmp_path / 'alive'))}) &\nsleep 60\n")
     start = time.monotonic()

@@ -133,6 +133,7 @@ def test_training_ends_with_the_weights_of_its_best_epoch(training_split: Split,
     assert model.evaluate(images, labels, verbose=0) == pytest.approx(best.val_loss, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_learning_rate_drops_and_training_stops_when_nothing_improves(
     training_split: Split, validation_split: Split
 ) -> None:
@@ -144,6 +145,7 @@ def test_the_learning_rate_drops_and_training_stops_when_nothing_improves(
     assert [epoch.learning_rate for epoch in result.history] == pytest.approx([0.01] * 3 + [0.001] * 2 + [0.0001])
 
 
+@pytest.mark.slow
 def test_the_monitored_quantity_chooses_the_best_epoch(training_split: Split, validation_split: Split) -> None:
     by = recipe(epochs=8, learning_rate=0.1, monitor="val_accuracy")
     _, result = trained(training_split, validation_split, by)

@@ -27,6 +27,7 @@ def test_the_probabilities_are_those_of_keras_predict(model: keras.Model) -> Non
     np.testing.assert_allclose(predict_probabilities(model, IMAGES), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, PREDICTION_BATCH, PREDICTION_BATCH + 1, IMAGES_A_CALL])
 def test_what_is_beside_an_image_changes_nothing(model: keras.Model, count: int) -> None:
     np.testing.assert_array_equal(
@@ -35,6 +36,7 @@ def test_what_is_beside_an_image_changes_nothing(model: keras.Model, count: int)
     assert predictor(model)(IMAGES[:count]).shape == (count, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image_size", [8, 32])
 def test_an_image_is_predicted_the_same_alone_among_others_and_in_any_place(image_size: int) -> None:
     keras.utils.set_random_seed(1)
