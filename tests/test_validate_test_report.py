@@ -142,7 +142,6 @@ def test_report_writes_its_outputs_and_nothing_else(project: Path) -> None:
     assert sorted(outputs(project)) == sorted([*VALIDATION_OUTS, *TEST_OUTS, *REPORT_OUTS])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", [validate, evaluate_test, validate_test_report])
 def test_equal_inputs_give_equal_bytes(stage: Callable[[], None], project: Path) -> None:
     stage()
@@ -193,7 +192,6 @@ def test_a_single_test_image_has_intervals_where_they_are_defined_and_null_elsew
     assert "| AUC, macro | undefined | undefined |" in Path("metrics/report.md").read_text()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", [validate, evaluate_test])
 def test_a_stage_that_fails_as_it_writes_leaves_the_outputs_of_the_run_before(
     stage: Callable[[], None], project: Path

@@ -31,10 +31,13 @@ PREFIXES = (
     "TQDM_",
     "XLA_",
 )
-# These say where a library runs, what it may use there and how much it tells, and none of them changes a result.
+# These say where a library runs, what it may use there and how much it tells, and none of them changes a result; or
+# they are set by ``arithmetic.py``, whatever the user has set them to.
 KEPT_PREFIXES = (
     "MPLCONFIGDIR",  # where the list of fonts is kept
+    "ONEDNN_MAX_CPU_ISA",
     "TF_CPP_",
+    "TF_ENABLE_ONEDNN_OPTS",
     "TF_FORCE_GPU_ALLOW_GROWTH",
     "TF_GPU_ALLOCATOR",
 )
