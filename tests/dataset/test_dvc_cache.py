@@ -46,7 +46,7 @@ def kept(cache: Path, name: str = "files/md5/ab/cdef") -> Path:
 def test_a_tracked_folder_holds_the_same_images_however_dvc_links_them(project: Path) -> None:
     settings = Path(".dvc/config").read_text()
     for command, kind in ("add", "symlink"), ("checkout --relink", "hardlink"), ("checkout --relink", "copy"):
-        Path(".dvc/config").write_text(f"{settings}[cache]\n    dir = ../../shared cache\n    type = {kind}\n")
+        Path(".dvc/config").write_text(f"{settings}[cache]\n    dir = ../../common cache\n    type = {kind}\n")
         dvc(*command.split(), "data/mine")
         assert Path("data/mine/images/a cat/1.png").is_symlink() == (kind == "symlink")
         folder = list_images(Path("data/mine"), "images")
