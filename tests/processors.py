@@ -55,7 +55,7 @@ KINDS: dict[str, dict[str, Any]] = {
     },
 }
 SMALL = {
-    "dataset.root": "data",
+    "dataset.root": "data/small",
     "dataset.train": ["first", "second"],
     "dataset.validation": ["held out"],
     "dataset.test": ["test"],
@@ -111,8 +111,8 @@ def _project(folder: Path, changes: dict[str, Any]) -> Path:
     shutil.copy(PARAMS_FILE, folder)
     Project(folder).set(SMALL | changes)
     for seed, (name, per_class) in enumerate({"first": 10, "second": 7, "held out": 8, "test": 8}.items()):
-        draw_folder(folder / "data" / name, per_class, seed, size=32)
-    for number, image in enumerate(sorted((folder / "data" / "first").rglob("*.png"))[::5]):
+        draw_folder(folder / "data/small" / name, per_class, seed, size=32)
+    for number, image in enumerate(sorted((folder / "data/small/first").rglob("*.png"))[::5]):
         # Photographs are compressed and are of other sizes, so decoding and resizing take part.
         with Image.open(image) as opened:
             opened.resize((90 + number, 70)).save(image.with_suffix(".jpg"), quality=90)
