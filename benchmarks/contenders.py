@@ -43,7 +43,8 @@ def pipeline(settings: Any, folders: Path, epoch_done: EpochDone) -> None:
     model = network.build(own.model, own.dataset.image_size, len(training.classes))
     never = {"early_stopping": own.train.early_stopping.model_copy(update={"patience": ENDLESS})}
     recipe = own.train.model_copy(update={"epochs": ENDLESS, **never})
-    resume_point = ResumePoint(folders / "resume.npz", "benchmark")
+    # Of this process alone: two contenders must not go on from each other's epochs.
+    resume_point = ResumePoint(folders / f"resume-{os.getpid()}.npz", "benchmark")
     fit(model, training, validation, recipe, own.seed, Pause("", None, "images"), resume_point)
 
 
