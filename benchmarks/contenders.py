@@ -21,39 +21,28 @@ EpochDone = Callable[[float], None]
 ENDLESS = 100_000  # epochs; the benchmark ends its contenders
 
 
-def pipeline(settings: Any, folders: Path, epoch_done: EpochDone) -> None:
+def pipeline(settings: Any, folders: Path, epoch_done: EpochDone, arithmetic: str = "portable") -> None:
     """This pipeline's ``train``, its resume point included."""
     from stages import parameters
-    from stages.common.console import Progress
-    from stages.model import network
-    from stages.model.backend import keras
-    from stages.model.fitting import fit
-    from stages.model.resume import ResumePoint
+    from stages.model import training
     from stages.splits import packed
 
-    class Pause(Progress):
-        """Takes the line that ``fit`` says after an epoch for the epoch's end."""
-
-        def say(self, line: str) -> None:
-            epoch_done(float(line.split("loss ")[1].split(",")[0]))
-
     own = parameters.load()
-    training, validation = (packed.load(f"data/verified/{split}") for split in ("train", "validation"))
-    keras.utils.set_random_seed(own.seed)
-    model = network.build(own.model, own.dataset.image_size, len(training.classes))
-    never = {"early_stopping": own.train.early_stopping.model_copy(update={"patience": ENDLESS})}
-    recipe = own.train.model_copy(update={"epochs": ENDLESS, **never})
-    # Of this process alone: two contenders must not go on from each other's epochs.
-    resume_point = ResumePoint(folders / f"resume-{os.getpid()}.npz", "benchmark")
-    fit(model, training, validation, recipe, own.seed, Pause("", None, "images"), resume_point)
+    endless = {"arithmetic": arithmetic, "epochs": ENDLESS, "early_stopping": None}
+    training.train(
+        own.model,
+        own.train.model_copy(update=endless),
+        own.seed,
+        *(packed.load(f"data/verified/{split}") for split in ("train", "validation")),
+        on_epoch=lambda state: epoch_done(state.history[-1].loss),
+        # Of this process alone: two contenders must not go on from each other's epochs.
+        resume_at=folders / f"resume-{os.getpid()}.npz",
+    )
 
 
-def pipeline_with_all_instructions(settings: Any, folders: Path, epoch_done: EpochDone) -> None:
-    """The same with the widest instructions that the processor has: what equal bytes everywhere cost."""
-    import stages  # noqa: F401  # sets the variable, which oneDNN reads as it is first used
-
-    del os.environ["ONEDNN_MAX_CPU_ISA"]
-    pipeline(settings, folders, epoch_done)
+def pipeline_fastest(settings: Any, folders: Path, epoch_done: EpochDone) -> None:
+    """The same with ``train.arithmetic: fastest``: what equal bytes everywhere cost."""
+    pipeline(settings, folders, epoch_done, "fastest")
 
 
 def notebook(settings: Any, folders: Path, epoch_done: EpochDone) -> None:
@@ -149,7 +138,4 @@ def _pytorch(settings: Any, epoch_done: EpochDone, compiled: bool) -> None:
         epoch_done(float(total) / len(labels))
 
 
-CONTENDERS = {
-    each.__name__: each
-    for each in (pipeline, pipeline_with_all_instructions, notebook, pytorch_eager, pytorch_compiled)
-}
+CONTENDERS = {each.__name__: each for each in (pipeline, pipeline_fastest, notebook, pytorch_eager, pytorch_compiled)}

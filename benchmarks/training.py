@@ -20,7 +20,8 @@ from benchmarks.measuring import ratio, spread
 from stages import parameters
 from stages.common import arithmetic
 from stages.common.drawing import Figure
-from stages.model.settings import Model
+from stages.model import summary
+from stages.model.summary import Layer
 from stages.parameters import Parameters
 
 ROOT = Path(__file__).parent.parent
@@ -80,7 +81,7 @@ def measure(rounds: int, limited: bool = False) -> list[str]:
         limited: whether every contender runs as on a processor without AVX-512, but for compiled PyTorch, which can't.
     """
     settings = parameters.load()
-    names = ["pipeline", *([] if limited else ["pipeline_with_all_instructions"]), "notebook"]
+    names = ["pipeline", *([] if limited else ["pipeline_fastest"]), "notebook"]
     if find_spec("torch"):
         # torch.compile compiles for the processor that it finds, whatever instructions it is told to use.
         names += ["pytorch_eager", *([] if limited else ["pytorch_compiled"])]
@@ -103,11 +104,11 @@ def measure(rounds: int, limited: bool = False) -> list[str]:
     if not limited:
         draw(contenders)
     title = ", every contender limited to AVX2" if limited else ""
-    return table(title, contenders, settings.model, settings.dataset.image_size, statistics.median(products))
+    return table(title, contenders, statistics.median(products))
 
 
-def table(title: str, contenders: Sequence[Contender], model: Model, image_size: int, product: float) -> list[str]:
-    work = epoch_operations(model, image_size, count("train"), count("validation"))
+def table(title: str, contenders: Sequence[Contender], product: float) -> list[str]:
+    work = epoch_operations(summary.load(ROOT / "models/layers.json"), count("train"), count("validation"))
     pipeline = contenders[0].seconds[1:]
     rows = [
         f"| Training, an epoch with its validation{title} | seconds | images a second | of the matrix product's speed "
@@ -142,22 +143,14 @@ def product_speed() -> float:
     return 2 * PRODUCT_SIDE**3 / best
 
 
-def epoch_operations(model: Model, size: int, learnt: int, validated: int) -> float:
-    """Floating-point operations of an epoch of the default kind of network (one convolution a block, padding same).
+def epoch_operations(layers: Sequence[Layer], learnt: int, validated: int) -> float:
+    """Floating-point operations of an epoch over ``learnt`` images and its validation.
 
-    Two for each multiplication and addition; the backward pass takes twice the forward's, but for the gradient of the
-    images, which nobody needs.
+    Two for each multiply-add; the backward pass takes twice the forward's, but for the gradient of the images, which
+    nobody needs.
     """
-    channels, forward, first = 3, 0.0, 0.0
-    for filters in model.filters:
-        forward += 2 * size**2 * filters * model.kernel_size**2 * channels
-        first = first or forward
-        channels, size = filters, size // model.pool_size
-    width = channels * size**2
-    for dense in (*model.dense, 10):
-        forward += 2 * width * dense
-        width = dense
-    return learnt * (3 * forward - first) + validated * forward
+    counts = [2 * layer.multiply_adds for layer in layers if layer.multiply_adds]
+    return learnt * (3 * sum(counts) - counts[0]) + validated * sum(counts)
 
 
 def draw(contenders: Sequence[Contender]) -> None:

@@ -18,8 +18,8 @@ from stages.common.console import run_stage
 from stages.common.files import all_or_none, write_text, written_by
 from stages.common.parameter_file import Excerpt
 from stages.dataset import metrics, near_pairs
-from stages.evaluation import calibration, findings, history, mistakes, results
-from stages.model import summary
+from stages.evaluation import calibration, findings, mistakes, results
+from stages.model import history, summary
 from stages.page import page
 from stages.page.page import Page
 

@@ -19,9 +19,9 @@ from stages.common.console import run_stage
 from stages.common.files import all_or_none, write_csv, write_figure, write_json, write_text
 from stages.common.parameter_file import Excerpt
 from stages.common.rounding import number, percent
-from stages.evaluation import figures, findings, history, probabilities, scores
+from stages.evaluation import figures, findings, probabilities, scores
 from stages.evaluation.settings import Validate
-from stages.model import class_names
+from stages.model import class_names, history
 from stages.splits import packed
 
 

@@ -62,24 +62,31 @@ def recipe_of(arm: str, defaults: Train) -> Train:
 
 def _run(arm: str, seed: int) -> dict[str, Any]:
     # Imported here, so that the table is printed without waiting for TensorFlow.
-    from stages.model import network
+    from stages.model import training
     from stages.model.backend import keras, tf
-    from stages.model.fitting import evaluation, fit
+    from stages.model.validation import evaluation
     from stages.splits import packed
 
     settings = parameters.load()
     train, validation, test = (packed.load(f"data/verified/{name}") for name in ("train", "validation", "test"))
     keras.backend.clear_session()
-    keras.utils.set_random_seed(seed)
-    model = network.build(settings.model, train.images.shape[1], len(train.classes))
-    with progress(f"{arm}, seed {seed}", None, "batches") as shown:
-        result = fit(model, train, validation, recipe_of(arm, settings.train), seed, shown)
-    test_loss, test_accuracy = evaluation(model, test)()
-    best = result.history[result.best_epoch - 1]
+    with progress(f"{arm}, seed {seed}", None, "images") as bar:
+        trained = training.train(
+            settings.model,
+            recipe_of(arm, settings.train),
+            seed,
+            train,
+            validation,
+            on_images=bar.advance,
+            on_epoch=lambda state: bar.say(state.last_epoch_in_words()),
+        )
+    test_loss, test_accuracy = evaluation(trained.network, test)()
+    course = trained.course
+    best = course.epochs[course.best_epoch - 1]
     return {
         "arm": arm, "tensorflow": tf.__version__, "keras": keras.__version__, "seed": seed,
-        "epochs": len(result.history), "best_epoch": result.best_epoch,
-        "first_drop": result.drops[0] if result.drops else "",
+        "epochs": len(course.epochs), "best_epoch": course.best_epoch,
+        "first_drop": course.learning_rate_drops[0] if course.learning_rate_drops else "",
         "val_loss": round(best.val_loss, 4), "val_accuracy": round(best.val_accuracy, 4),
         "test_loss": round(test_loss, 4), "test_accuracy": round(test_accuracy, 4),
     }  # fmt: skip

@@ -24,20 +24,14 @@ BATCH = 32  # of 96 images: three steps an epoch
 STEPS = """
 import json, sys
 from pathlib import Path
-from stages.common.console import progress
-from stages.model import network
-from stages.model.backend import keras
-from stages.model.fitting import fit
+from stages.model import training
 from tests.drawn import make_split
 from tests.defaults import SETTINGS
 folder, epochs, batch = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 train, validation = make_split(folder / "train", (50, 46), 1, 32), make_split(folder / "validation", (30,), 2, 32)
 recipe = SETTINGS.train.model_copy(update={"epochs": epochs, "batch_size": batch})
-keras.utils.set_random_seed(1)
-model = network.build(SETTINGS.model, 32, len(train.classes))
-with progress("golden", None, "images") as shown:
-    history = fit(model, train, validation, recipe, 1, shown).history
-print(json.dumps([[epoch.loss, epoch.val_loss] for epoch in history]))
+course = training.train(SETTINGS.model, recipe, 1, train, validation).course
+print(json.dumps([[epoch.loss, epoch.val_loss] for epoch in course.epochs]))
 """
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.evaluation import history
+from stages.model import history
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model
 from stages.splits import packed

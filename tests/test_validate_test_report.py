@@ -414,5 +414,5 @@ def test_what_a_stage_did_not_write_is_an_error_of_report_that_names_file_and_st
 )
 def test_a_history_that_train_did_not_write_is_an_error(path: str, text: str, project: Path) -> None:
     Path(path).write_text(text)
-    with pytest.raises(UserError, match="hold no history of a training"):
+    with pytest.raises(UserError, match="is not what `train` writes"):
         validate()

@@ -11,8 +11,8 @@ from stages.common.files import png
 from stages.common.thumbnails import thumbnail
 from stages.dataset.near_pairs import NearPair
 from stages.evaluation import calibration, figures, mistakes, scores
-from stages.evaluation.history import Epoch, Training
 from stages.evaluation.results import Interval, Results
+from stages.model.history import Epoch, Training
 from stages.model.summary import Layer
 from stages.page import page
 from stages.page.page import Page
@@ -56,7 +56,7 @@ def _content() -> dict[str, Any]:
             "near_leaked_test_images": 1,
             "warnings": {"total": 3, "near_duplicate": 2, "near_leakage": 1},
         },
-        "layers": [Layer("Conv2D", "32, 32, 16", 448), Layer("Dense", "3", 51)],
+        "layers": [Layer("Conv2D", "32, 32, 16", 448, 442_368), Layer("Dense", "3", 51, 48)],
         "training": training,
         "findings_on_training": ["The model does not overfit."],
         "results": Results(headline, intervals, scores.by_class(found)),

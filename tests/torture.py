@@ -69,7 +69,7 @@ def small_pipeline(folder: Path) -> tuple[Project, list[str]]:
         {
             "dataset.train": ["first", "second", "large"],
             "train.epochs": 30,
-            "train.learning_rate_drop.patience": 1,
+            "train.schedule.patience": 1,
             "train.early_stopping.patience": 30,
         }
     )

@@ -29,6 +29,8 @@ MAX_BYTES = 100_000  # fifty times the default file; a larger one is no paramete
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+# Wide enough for any network that fits in memory; a slip of the hand (a width of 10^9) is caught here instead of there.
+Width = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class Section(BaseModel):
@@ -61,7 +63,8 @@ def load(wanted: type[Wanted], path: Path = PATH) -> Wanted:
     try:
         return wanted.model_validate(_lists_as_tuples(values))
     except ValidationError as error:
-        raise UserError("\n".join(f"{path}: {_in_words(detail)}" for detail in _mistakes(error))) from None
+        mistakes = (_in_words(detail, _key(detail["loc"], values)) for detail in _mistakes(error))
+        raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes)) from None
 
 
 def parse(content: bytes, name: str) -> dict[Any, Any]:
@@ -133,19 +136,42 @@ def _mistakes(error: ValidationError) -> list[ErrorDetails]:
     return [detail for detail in found if detail["loc"] not in parents]
 
 
-def _in_words(detail: ErrorDetails) -> str:
+def _key(location: tuple[int | str, ...], values: Any) -> str:
+    """A place in the file as one writes it, say ``dataset.train[2]``.
+
+    pydantic puts the name of a union's member, such as the family of a network, between the keys of the file.
+    """
+    key = ""
+    for depth, part in enumerate(location, start=1):
+        if isinstance(part, int):
+            key += f"[{part}]"
+        elif part in values or (depth == len(location) and part not in values.values()):
+            key += f".{shown(part)}"
+        else:
+            continue
+        values = values[part] if not isinstance(values, dict) or part in values else {}
+    return key.lstrip(".")
+
+
+def _in_words(detail: ErrorDetails, key: str) -> str:
     """One mistake as ``section.key: value is not allowed; what is``."""
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part)}" for part in detail["loc"]).lstrip(".")
-    kind, value = detail["type"], detail["input"]
+    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+    choosing = f"{key}.{context.get('discriminator', '')}".replace("'", "")  # the key that picks a union's member
     if kind in {"extra_forbidden", "invalid_key"}:
         return f"{key}: unknown key; remove it or correct its name"
     if kind == "missing":
         return f"{key}: missing; every key must be given"
+    if kind == "union_tag_not_found":
+        return f"{choosing}: missing; every key must be given"
+    if kind == "union_tag_invalid":
+        return f"{choosing}: {context['tag']!r} is not allowed; should be one of {context['expected_tags']}"
     if kind == "model_type":
         allowed = "should be a section: its keys below it, indented"
     else:
         message = re.sub("^(Value error,|Input|String|Tuple) ", "", detail["msg"]).replace("valid tuple", "list")
         allowed = message.partition(" after validation")[0]
+    if kind == "value_error" and isinstance(value, dict):
+        return f"{key}: {allowed}"
     if kind == "string_type" and isinstance(value, (int, float, date)):
         allowed += "; put it in quotes"
     text = repr(list(value)) if isinstance(value, tuple) else str(value) if isinstance(value, date) else repr(value)

@@ -18,8 +18,8 @@ from stages.common.drawing import (
 from stages.common.labels import label
 from stages.common.rounding import number
 from stages.evaluation.calibration import BINS, Bin
-from stages.evaluation.history import Training
 from stages.evaluation.scores import Scores
+from stages.model.history import Training
 
 WIDTH = 12.0  # inches: 1200 pixels at 100 dots per inch, which fit with DVC's frame into a window of 1280
 # Okabe and Ito's colours (2008), which people with colour-blindness can tell apart.
@@ -135,7 +135,7 @@ def _figure(height: float) -> Figure:
 
 def _mark_events(axes: Axes, training: Training) -> None:
     axes.axvline(training.best_epoch, color=GREY, linestyle="-", alpha=0.6, label=f"Best epoch ({training.best_epoch})")
-    for rank, epoch in enumerate(training.learning_rate_drops):
+    for rank, epoch in enumerate(training.learning_rate_drops or ()):
         # The rate drops between two epochs. A label on the first alone keeps the legend short.
         axes.axvline(epoch + 0.5, color=GREY, linestyle=":", label="Learning rate drops" if rank == 0 else None)
 

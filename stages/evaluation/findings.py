@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from stages.common.files import written_by
 from stages.common.rounding import number, percent
-from stages.evaluation.history import Epoch, Training
 from stages.evaluation.settings import Report, Validate
+from stages.model.history import Epoch, Training
 
 if TYPE_CHECKING:  # the page, which only reads sentences, does without scikit-learn
     from stages.evaluation.scores import Scores
@@ -29,7 +29,7 @@ def on_training(training: Training, rules: Validate) -> list[str]:
         _end_of_progress_of_accuracy(training.epochs, rules.accuracy_improvement),
         _best_epoch(training, rules.accuracy_improvement),
         _end(training),
-        _learning_rate_drops(training),
+        _learning_rate(training),
     ]
 
 
@@ -136,8 +136,14 @@ def _end(training: Training) -> str:
     return f"Training stopped after epoch {run} because of early stopping: {reason}."
 
 
-def _learning_rate_drops(training: Training) -> str:
+def _learning_rate(training: Training) -> str:
     drops, first, last = training.learning_rate_drops, training.epochs[0], training.epochs[-1]
+    if drops is None:
+        highest = max(training.epochs, key=lambda each: each.learning_rate)
+        return (
+            f"The learning rate followed its schedule: {first.learning_rate:.2g} in the first epoch, "
+            f"{highest.learning_rate:.2g} in epoch {highest.epoch}, its highest, {last.learning_rate:.2g} in the last."
+        )
     if not drops:
         return f"The learning rate never dropped; it was {first.learning_rate:g} throughout."
     seen = drops[0] < last.epoch

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from stages.common.files import atomic_file
 from stages.common.parameter_file import Section
 from stages.model.backend import keras, tf
-from stages.model.state import Epoch, Plateau, TrainingState
+from stages.model.history import Epoch
+from stages.model.state import Patience, TrainingState
 from stages.splits import packed
 from stages.splits.packed import Split
 
@@ -96,8 +97,8 @@ def _state(values: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> TrainingS
     return TrainingState(
         **values
         | {
-            "drop": Plateau(**values["drop"]),
-            "stop": Plateau(**values["stop"]),
+            "drop": values["drop"] and Patience(**values["drop"]),
+            "stop": values["stop"] and Patience(**values["stop"]),
             "history": [Epoch(**epoch) for epoch in values["history"]],
             "best_weights": [arrays[f"best_{i}"] for i in range(sum(key.startswith("best_") for key in arrays))],
         }

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stages.common.parameter_file import Fraction, PositiveInt, Section
+from stages.model.plain import Plain
+from stages.model.residual import Residual
+from stages.model.schedules import Schedule
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy's and TensorFlow's generators take
-# Wide enough for any network that fits in memory; a slip of the hand (a width of 10^9) is caught here instead of there.
-Width = Annotated[int, Field(ge=1, le=65_536)]
+# A new family of networks is a file with such a class, and its name here.
+Model = Annotated[Plain | Residual, Field(discriminator="family")]
 
 
-class Model(Section):
-    """The network: blocks of convolutions and pooling, then dense layers."""
+class Augmentation(Section):
+    """What is done to the training images; see ``stages/model/augmentation.py``."""
 
-    filters: Annotated[tuple[Width, ...], Field(min_length=1, max_length=16)]
-    convolutions: Annotated[int, Field(ge=1, le=16)]
-    kernel_size: Annotated[int, Field(ge=1, le=64)]
-    padding: Literal["same", "valid"]
-    pool_size: Annotated[int, Field(ge=1, le=64)]
-    batch_normalization: bool
-    dense: Annotated[tuple[Width, ...], Field(max_length=16)]
-    dropout: Fraction
-
-
-class LearningRateDrop(Section):
-    factor: Annotated[float, Field(gt=0, lt=1)]
-    patience: PositiveInt
-    min_delta: Annotated[float, Field(ge=0)]
+    mirror: Literal["off", "random", "alternating"]
+    shift: Annotated[int, Field(ge=0, le=1024)]
+    cutout: Annotated[int, Field(ge=0, le=1024)]
 
 
 class EarlyStopping(Section):
@@ -38,15 +30,28 @@ class EarlyStopping(Section):
 
 
 class Train(Section):
-    """The recipe: order of the examples, optimizer, and when to slow down and stop."""
+    """The recipe: the examples and their order, the loss, the optimizer, and when to slow down and stop."""
 
+    arithmetic: Literal["portable", "fastest"]
     epochs: Annotated[int, Field(ge=1, le=100_000)]
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
     parts: Annotated[int, Field(ge=1, le=64)]
     shuffle: Literal["windowed", "full"]
+    augmentation: Augmentation
+    class_weights: Literal["off", "balanced"]
+    label_smoothing: Fraction
     optimizer: Literal["sgd", "rmsprop", "adam"]
     learning_rate: Annotated[float, Field(gt=0, le=1000)]
+    schedule: Schedule
     momentum: Fraction
+    nesterov: bool
+    weight_decay: Fraction
+    weight_average: Fraction
     monitor: Literal["val_loss", "val_accuracy"]
-    learning_rate_drop: LearningRateDrop
-    early_stopping: EarlyStopping
+    early_stopping: EarlyStopping | None
+
+    @model_validator(mode="after")
+    def _nesterov_momentum_is_of_sgd(self) -> Train:
+        if self.nesterov and not (self.optimizer == "sgd" and self.momentum > 0):
+            raise ValueError("nesterov should be false but with the optimizer sgd and a momentum above 0")
+        return self

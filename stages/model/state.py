@@ -13,27 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common.rounding import number, percent
+from stages.model import schedules
+from stages.model.history import Epoch, Training
 from stages.model.settings import Train
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch ended with; losses are mean cross-entropies in nats, accuracies are shares from 0 to 1.
-
-    ``loss`` and ``accuracy`` are means over the epoch's training examples, taken while the weights change, as Keras
-    reports them; ``learning_rate`` is the one that the epoch was trained with.
-    """
-
-    epoch: int
-    loss: float
-    accuracy: float
-    val_loss: float
-    val_accuracy: float
-    learning_rate: float
-
-
 @dataclass
-class Plateau:
+class Patience:
     """Counts the epochs in a row without an improvement by more than ``min_delta``; lower values are better."""
 
     patience: int
@@ -41,7 +27,7 @@ class Plateau:
     best: float = math.inf
     waited: int = 0
 
-    def reached(self, value: float) -> bool:
+    def ended(self, value: float) -> bool:
         """Take in an epoch's value; whether ``patience`` epochs have now passed without an improvement."""
         if value < self.best - self.min_delta:
             self.best, self.waited = value, 0
@@ -55,9 +41,9 @@ class TrainingState:
     """Where a training stands after its last finished epoch, beside the weights and the optimizer's slots.
 
     Attributes:
-        learning_rate: of the next epoch.
-        drop: watches for the plateau that drops the learning rate.
-        stop: watches for the plateau that ends the training.
+        learning_rate: of the next epoch, before the schedule's share of it.
+        drop: waits for the plateau that drops the learning rate; None where the schedule has none.
+        stop: waits for the plateau that ends the training; None without early stopping.
         history: the finished epochs, in order.
         drops: numbers of the epochs after which the learning rate dropped.
         best_epoch: number of the epoch with the best monitored value, 0 before the first.
@@ -67,8 +53,8 @@ class TrainingState:
     """
 
     learning_rate: float
-    drop: Plateau
-    stop: Plateau
+    drop: Patience | None
+    stop: Patience | None
     history: list[Epoch] = field(default_factory=list)
     drops: list[int] = field(default_factory=list)
     best_epoch: int = 0
@@ -78,10 +64,11 @@ class TrainingState:
 
     @classmethod
     def start(cls, recipe: Train) -> TrainingState:
+        schedule, stop = recipe.schedule, recipe.early_stopping
         return cls(
             learning_rate=recipe.learning_rate,
-            drop=Plateau(recipe.learning_rate_drop.patience, recipe.learning_rate_drop.min_delta),
-            stop=Plateau(recipe.early_stopping.patience, recipe.early_stopping.min_delta),
+            drop=Patience(schedule.patience, schedule.min_delta) if isinstance(schedule, schedules.Plateau) else None,
+            stop=Patience(stop.patience, stop.min_delta) if stop else None,
         )
 
     def take_in(self, epoch: Epoch, recipe: Train, weights: list[NDArray[np.float32]]) -> None:
@@ -90,11 +77,16 @@ class TrainingState:
         value = epoch.val_loss if recipe.monitor == "val_loss" else -epoch.val_accuracy
         if value < self.best or not self.best_weights:
             self.best_epoch, self.best, self.best_weights = epoch.epoch, value, weights
-        if self.drop.reached(value):
+        if self.drop and isinstance(recipe.schedule, schedules.Plateau) and self.drop.ended(value):
             self.drop.waited = 0
             self.drops.append(epoch.epoch)
-            self.learning_rate *= recipe.learning_rate_drop.factor
-        self.stopped_early = self.stop.reached(value)
+            self.learning_rate *= recipe.schedule.factor
+        self.stopped_early = bool(self.stop and self.stop.ended(value))
+
+    def course(self, parameters: int) -> Training:
+        """The training as it is written down, of a network that has ``parameters`` to train."""
+        drops = tuple(self.drops) if self.drop else None
+        return Training(tuple(self.history), self.best_epoch, drops, self.stopped_early, parameters)
 
     def last_epoch_in_words(self) -> str:
         """The last finished epoch as a line for a person."""

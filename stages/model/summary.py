@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,19 +21,32 @@ class Layer(NamedTuple):
         kind: the name of its class in Keras.
         output_shape: of what one image becomes in it, such as ``32, 32, 16``.
         parameters: how many numbers it holds, those that are not trained among them.
+        multiply_adds: that its kernel takes for one image, 0 where it has none; the work that grows with the network.
     """
 
     kind: str
     output_shape: str
     parameters: int
+    multiply_adds: int
 
 
 def layers(model: keras.Model) -> list[Layer]:
     """The layers of ``model`` in order, the input first."""
     return [
-        Layer(type(layer).__name__, ", ".join(str(size) for size in layer.output.shape[1:]), layer.count_params())
+        Layer(
+            kind=type(layer).__name__,
+            output_shape=", ".join(str(size) for size in layer.output.shape[1:]),
+            parameters=layer.count_params(),
+            multiply_adds=_multiply_adds(layer),
+        )
         for layer in model.layers
     ]
+
+
+def _multiply_adds(layer: keras.layers.Layer) -> int:
+    """Those of a convolution or a dense layer: each number of the kernel once at each place of the output."""
+    places = layer.output.shape[1:-1]
+    return math.prod((*layer.kernel.shape, *places)) if hasattr(layer, "kernel") else 0
 
 
 def write(path: Path, table: Sequence[Layer]) -> None:

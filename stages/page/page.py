@@ -18,9 +18,9 @@ from markupsafe import Markup
 from stages.common.dotted import flat
 from stages.common.rounding import number, percent
 from stages.dataset.near_pairs import NearPair
-from stages.evaluation.history import Training
 from stages.evaluation.mistakes import Mistake
 from stages.evaluation.results import Interval, Results
+from stages.model.history import Training
 from stages.model.summary import Layer
 
 METRICS = {

@@ -13,27 +13,25 @@ from numpy._core import _multiarray_umath as core  # type: ignore[attr-defined]
 
 from stages.model import network
 from stages.model.backend import keras, tf
-from stages.model.settings import Model
+from stages.model.plain import Plain
 from tests.defaults import SETTINGS
 
 APPROXIMATE = {"Rsqrt", "Reciprocal", "Inv"}  # TensorFlow's operations by instructions that differ between processors
 
 TRAINING = """
-import hashlib, sys
+import sys
 from pathlib import Path
 import stages
 import joblib
 joblib.cpu_count = lambda: int(sys.argv[1])
-from stages.common.console import progress
-from stages.model.fitting import fit
 from tests.drawn import make_split
-from tests.trainings import build, recipe
+from tests.trainings import digest, recipe
+from tests.trainings import train as train_small
 folder = Path(sys.argv[2])
 train, validation = make_split(folder / "train", (60, 51), 1), make_split(folder / "validation", (31,), 2)
-model = build(batch_normalization=True, dropout=0.3)
-with progress("test", None, "images") as shown:
-    history = fit(model, train, validation, recipe(parts=4, optimizer="rmsprop"), 1, shown).history
-print(history, hashlib.md5(b"".join(weights.tobytes() for weights in model.get_weights())).hexdigest())
+by = recipe(parts=4, optimizer="rmsprop")
+trained = train_small(train, validation, by, batch_normalization=True, dropout=0.3)
+print(trained.course, digest(trained.network))
 """
 
 
@@ -103,7 +101,7 @@ def test_training_loads_neither_scikit_learn_nor_matplotlib_and_both_load_afterw
 
 def test_the_networks_of_the_pipeline_have_no_such_operation_when_they_predict() -> None:
     section = SETTINGS.model.model_dump() | {"batch_normalization": True, "filters": (4,), "dense": (4,)}
-    model = network.build(Model.model_validate(section), 8, 3)
+    model = network.build(Plain.model_validate(section), 8, 3)
     graph = (
         tf.function(lambda images: model(images, training=False)).get_concrete_function(tf.zeros((2, 8, 8, 3))).graph
     )

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from stages import parameters
 from stages.common.console import UserError
+from stages.model.plain import Plain
+from stages.model.settings import EarlyStopping
 from tests.defaults import PARAMS_FILE, ROOT, SETTINGS
 
 DEFAULTS = PARAMS_FILE.read_text()
@@ -41,6 +43,7 @@ def test_the_frozen_copy_has_the_keys_of_params_yaml_in_their_order() -> None:
 
 
 def test_the_defaults_are_the_notebooks_recipe() -> None:
+    assert isinstance(SETTINGS.model, Plain)
     assert SETTINGS.model.filters == (16, 32, 64)
     assert SETTINGS.model.dense == (128,)
     assert SETTINGS.dataset.splits == {
@@ -50,8 +53,9 @@ def test_the_defaults_are_the_notebooks_recipe() -> None:
     }
     assert (SETTINGS.train.epochs, SETTINGS.train.batch_size, SETTINGS.train.optimizer) == (30, 64, "sgd")
     assert (SETTINGS.train.learning_rate, SETTINGS.train.momentum, SETTINGS.train.monitor) == (0.01, 0.9, "val_loss")
-    assert (SETTINGS.train.learning_rate_drop.factor, SETTINGS.train.learning_rate_drop.patience) == (0.1, 3)
-    assert SETTINGS.train.early_stopping.patience == 6
+    plateau = {"kind": "plateau", "factor": 0.1, "patience": 3, "min_delta": 0.0001}
+    assert SETTINGS.train.schedule.model_dump() == plateau
+    assert SETTINGS.train.early_stopping == EarlyStopping(patience=6, min_delta=0.0)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,10 @@ def test_the_defaults_are_the_notebooks_recipe() -> None:
         ("padding: same", "padding: full", "model.padding: 'full' is not allowed; should be 'same' or 'valid'"),
         ("momentum: 0.9", "momentum: .nan", "train.momentum: nan is not allowed; should be a finite number"),
         ("rate: 0.01", "rate: .inf", "train.learning_rate: inf is not allowed; should be a finite number"),
-        ("factor: 0.1", "factor: 2", "train.learning_rate_drop.factor: 2 is not allowed; should be less than 1"),
+        ("family: plain", "family: x", "model.family: 'x' is not allowed; should be one of 'plain', 'residual'"),
+        ("  family: plain", "  fam: plain", "model.family: missing; every key must be given"),
+        ("nesterov: false", "nesterov: 1", "train.nesterov: 1 is not allowed; should be a valid boolean"),
+        ("factor: 0.1", "factor: 2", "train.schedule.factor: 2 is not allowed; should be less than 1"),
     ],
 )  # fmt: skip
 def test_a_mistake_names_its_key_its_value_and_what_is_allowed(

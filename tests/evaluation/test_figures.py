@@ -15,8 +15,8 @@ from matplotlib.text import Text
 
 from stages.common.files import png
 from stages.evaluation import figures
-from stages.evaluation.history import Epoch, Training
 from stages.evaluation.scores import Scores, evaluate
+from stages.model.history import Epoch, Training
 
 
 def some_scores(classes: int, names: list[str] | None = None) -> Scores:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from stages.evaluation import findings
-from stages.evaluation.history import Epoch, Training
 from stages.evaluation.scores import Scores, evaluate
 from stages.evaluation.settings import Report, Validate
+from stages.model.history import Epoch, Training
 from tests.defaults import SETTINGS
 
 # The notebook's log: loss, accuracy, validation loss, validation accuracy, learning rate.

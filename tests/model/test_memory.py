@@ -12,13 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stages.common.console import progress
-from stages.model import fitting, memory, network
+from stages.model import memory, network, training, validation
 from stages.model.backend import keras
-from stages.model.fitting import fit
+from stages.model.plain import Plain
 from stages.model.prediction import PREDICTION_BATCHES, predict_probabilities
 from stages.model.resume import fingerprint
-from stages.model.settings import Model
 from stages.splits import packed
 from stages.splits.packed import Split
 from tests.defaults import SETTINGS
@@ -31,9 +29,9 @@ RECIPE = SETTINGS.train.model_copy(update={"batch_size": 8, "epochs": 1})
 
 
 @pytest.mark.parametrize("settings", [SMALL, LARGE, SETTINGS.model.model_copy(update={"dense": ()})])
-@pytest.mark.parametrize("sizes", [PREDICTION_BATCHES, fitting.EVALUATION_BATCHES])
+@pytest.mark.parametrize("sizes", [PREDICTION_BATCHES, validation.BATCHES])
 def test_what_the_layers_make_of_a_batch_keeps_to_its_bytes_at_every_image_size(
-    settings: Model, sizes: tuple[int, ...]
+    settings: Plain, sizes: tuple[int, ...]
 ) -> None:
     for image_size in SIZES:
         model = network.build(settings, image_size, classes=2)
@@ -54,16 +52,16 @@ def test_the_bytes_of_the_layers_are_those_of_their_outputs_as_float32() -> None
 @pytest.mark.parametrize("batch_size", [1, 64, 1_000, 1_000_000])
 @pytest.mark.parametrize("image_size", SIZES)
 def test_the_images_of_a_call_keep_to_their_bytes_or_are_one_batch(image_size: int, batch_size: int) -> None:
-    batches = memory.batches_a_call(image_size, batch_size, fitting.BATCHES_A_CALL)
-    assert 1 <= batches <= fitting.BATCHES_A_CALL
+    batches = memory.batches_a_call(image_size, batch_size, training.BATCHES_A_CALL)
+    assert 1 <= batches <= training.BATCHES_A_CALL
     assert batches == 1 or batches * batch_size * 3 * image_size**2 <= packed.BYTES_AT_ONCE
 
 
 def test_the_default_run_is_cut_as_it_always_was() -> None:
     model = network.build(SETTINGS.model, 32, classes=10)
-    size = memory.batch_size(model, fitting.EVALUATION_BATCHES)
-    assert (size, memory.batches_a_call(32, size, fitting.EVALUATION_BATCHES_A_CALL)) == (100, 100)
-    assert memory.batches_a_call(32, SETTINGS.train.batch_size, fitting.BATCHES_A_CALL) == fitting.BATCHES_A_CALL
+    size = memory.batch_size(model, validation.BATCHES)
+    assert (size, memory.batches_a_call(32, size, validation.BATCHES_A_CALL)) == (100, 100)
+    assert memory.batches_a_call(32, SETTINGS.train.batch_size, training.BATCHES_A_CALL) == training.BATCHES_A_CALL
 
 
 @dataclass
@@ -91,12 +89,8 @@ def watched(split: Split) -> tuple[Split, list[int]]:
     return replace(split, images=images), images.read  # type: ignore[arg-type]
 
 
-def trained(train: Split, validation: Split) -> list[NDArray[np.float32]]:
-    keras.utils.set_random_seed(1)
-    model = network.build(SMALL, image_size=16, classes=3)
-    with progress("test", None, "images") as shown:
-        fit(model, train, validation, RECIPE, 1, shown)
-    weights: list[NDArray[np.float32]] = model.get_weights()
+def weights_of(train: Split, held_out: Split) -> list[NDArray[np.float32]]:
+    weights: list[NDArray[np.float32]] = training.train(SMALL, RECIPE, 1, train, held_out).network.get_weights()
     return weights
 
 
@@ -104,20 +98,20 @@ def trained(train: Split, validation: Split) -> list[NDArray[np.float32]]:
 def test_training_and_predicting_read_no_more_images_at_a_time_and_less_memory_changes_no_weight(
     training_split: Split, validation_split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = trained(training_split, validation_split)
+    expected = weights_of(training_split, validation_split)
     of_image = 3 * 16**2
     monkeypatch.setattr(packed, "BYTES_AT_ONCE", 20 * of_image)
     monkeypatch.setattr(memory, "LAYER_BYTES", 10 * memory.layer_bytes(network.build(SMALL, 16, classes=3)))
-    (train, of_training), (validation, of_validation) = watched(training_split), watched(validation_split)
-    for one, other in zip(trained(train, validation), expected, strict=True):
+    (train, of_training), (held_out, of_validation) = watched(training_split), watched(validation_split)
+    for one, other in zip(weights_of(train, held_out), expected, strict=True):
         np.testing.assert_array_equal(one, other)
     assert max(of_training) == 16 * of_image  # two batches of 8
     assert max(of_validation) == 20 * of_image  # two of 10
     of_validation.clear()
-    predict_probabilities(network.build(SMALL, 16, classes=3), validation.images)
+    predict_probabilities(network.build(SMALL, 16, classes=3), held_out.images)
     assert max(of_validation) == 16 * of_image  # two of 8
     of_validation.clear()
-    fingerprint(1, [SMALL], [validation])
+    fingerprint(1, [SMALL], [held_out])
     assert max(of_validation) == 20 * of_image
 
 

@@ -7,14 +7,16 @@ import pytest
 
 from stages.common.console import UserError
 from stages.model import network
-from stages.model.settings import Model
+from stages.model.backend import keras
+from stages.model.plain import Plain
+from stages.model.residual import Residual
 from tests.defaults import SETTINGS
 
 NOTEBOOK = SETTINGS.model
 
 
-def changed(**changes: object) -> Model:
-    return Model.model_validate(NOTEBOOK.model_dump() | changes)
+def changed(**changes: object) -> Plain:
+    return Plain.model_validate(NOTEBOOK.model_dump() | changes)
 
 
 def test_the_defaults_are_the_notebooks_network() -> None:
@@ -48,3 +50,38 @@ def test_no_hidden_dense_layer_is_allowed() -> None:
 def test_blocks_that_shrink_the_image_to_nothing_are_an_error(change: dict[str, object]) -> None:
     with pytest.raises(UserError, match=r"model.filters: block \d would get an image of \d+ pixels and needs \d+"):
         network.build(changed(**change), image_size=32, classes=10)
+
+
+def residual(**changes: object) -> Residual:
+    section = {"family": "residual", "stem": 24, "filters": (32, 64, 64), "blocks": (1, 1, 1), "pool_sizes": (2, 2, 2)}
+    rest = {"convolutions": 1, "global_pooling": "max", "dropout": 0.0}
+    return Residual.model_validate(section | rest | changes)
+
+
+def test_a_residual_network_has_its_blocks_where_the_parameters_put_them() -> None:
+    model = network.build(residual(blocks=(0, 2, 1), pool_sizes=(1, 2, 2), dropout=0.1), image_size=32, classes=10)
+    names = [layer.__class__.__name__ for layer in model.layers]
+    convolution = ["Conv2D", "BatchNormalization", "Activation"]
+    pooled = ["Conv2D", "MaxPooling2D", "BatchNormalization", "Activation"]
+    block = [*convolution, "Add"]
+    stages = [*convolution, *convolution, *pooled, *block * 2, *pooled, *block]
+    assert names == ["InputLayer", "Rescaling", *stages, "GlobalMaxPooling2D", "Dropout", "Dense"]
+    assert model.layers[-4].output.shape == (None, 8, 8, 64)
+
+
+def test_a_block_adds_to_what_it_gets() -> None:
+    model = network.build(residual(), image_size=32, classes=10)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            layer.kernel.assign(np.zeros(layer.kernel.shape))
+    add = next(layer for layer in model.layers if isinstance(layer, keras.layers.Add))
+    through = keras.Model(model.inputs, [*add.input, add.output])
+    shortcut, added, result = through([np.ones((2, 32, 32, 3), np.float32)])
+    np.testing.assert_array_equal(added, np.zeros(added.shape))
+    np.testing.assert_array_equal(result, shortcut)
+
+
+@pytest.mark.parametrize("change", [{"pool_sizes": (2, 4, 8)}, {"pool_sizes": (33, 1, 1)}])
+def test_stages_that_shrink_the_image_to_nothing_are_an_error(change: dict[str, object]) -> None:
+    with pytest.raises(UserError, match=r"model.pool_sizes: stage \d would get an image of \d+ pixels and needs \d+"):
+        network.build(residual(**change), image_size=32, classes=10)

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.common.console import progress
-from stages.model.backend import keras
-from stages.model.fitting import fit
-from stages.model.resume import ResumePoint, fingerprint
+from stages.model import training
+from stages.model.history import Training
+from stages.model.resume import fingerprint
 from stages.model.state import TrainingState
 from stages.splits.packed import Split
-from tests.trainings import build, digest, recipe
+from tests.trainings import SMALL, digest, recipe
 
 pytestmark = pytest.mark.slow
 
@@ -23,70 +22,65 @@ class Killed(BaseException):
     """Stands for the end of the process right after an epoch's resume point is on disk."""
 
 
-class KilledAfter(ResumePoint):
-    epochs: int
+# Every rule has to act, and every optional part to be on, so that a counter or a variable that was lost would show.
+PLATEAU = {"schedule": {"kind": "plateau", "factor": 0.5, "patience": 2, "min_delta": 0.05}}
+WITH_EVERYTHING = {
+    "schedule": {"kind": "one_cycle", "rise": 0.3, "first": 0.1, "last": 0.01},
+    "augmentation": {"mirror": "alternating", "shift": 2, "cutout": 4},
+    "class_weights": "balanced",
+    "label_smoothing": 0.1,
+    "nesterov": True,
+    "weight_decay": 0.01,
+    "weight_average": 0.9,
+}
 
-    def save(self, state: TrainingState, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-        super().save(state, model, optimizer)
-        if len(state.history) == self.epochs:
+
+def run(
+    path: Path, train: Split, validation: Split, kill_after: int | None = None, **changes: Any
+) -> tuple[str, Training]:
+    def on_epoch(state: TrainingState) -> None:
+        if len(state.history) == kill_after:
             raise Killed
 
-
-def run(point: ResumePoint, train: Split, validation: Split, **changes: Any) -> tuple[str, TrainingState]:
-    model = build(dropout=0.3, batch_normalization=True)
-    # Every rule has to act, so that a counter that was lost would show.
-    by = recipe(
-        epochs=9,
-        learning_rate=0.05,
-        learning_rate_drop={"factor": 0.5, "patience": 2, "min_delta": 0.05},
-        early_stopping={"patience": 4, "min_delta": 0.0},
-        **changes,
-    )
-    with progress("test", None, "images") as shown:
-        state = fit(model, train, validation, by, 1, shown, point)
-    return digest(model), state
+    network = SMALL.model_copy(update={"dropout": 0.3, "batch_normalization": True})
+    stop = {"patience": 4, "min_delta": 0.0}
+    by = recipe(**{"epochs": 9, "learning_rate": 0.05, "early_stopping": stop} | PLATEAU | changes)
+    trained = training.train(network, by, 1, train, validation, on_epoch=on_epoch, resume_at=path)
+    return digest(trained.network), trained.course
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "adam"}, WITH_EVERYTHING], ids=["sgd", "adam", "everything"])
 @pytest.mark.parametrize("epochs", [1, 4])
 def test_a_killed_training_ends_in_equal_weights(
-    tmp_path: Path, training_split: Split, validation_split: Split, optimizer: str, epochs: int
+    tmp_path: Path, training_split: Split, validation_split: Split, changes: dict[str, Any], epochs: int
 ) -> None:
     splits = training_split, validation_split
-    whole, state = run(ResumePoint(tmp_path / "whole.npz", "inputs"), *splits, optimizer=optimizer)
-    killed = KilledAfter(tmp_path / "point.npz", "inputs")
-    object.__setattr__(killed, "epochs", epochs)
+    whole = run(tmp_path / "whole.npz", *splits, **changes)
     with pytest.raises(Killed):
-        run(killed, *splits, optimizer=optimizer)
-    resumed, resumed_state = run(ResumePoint(tmp_path / "point.npz", "inputs"), *splits, optimizer=optimizer)
-    assert resumed == whole
-    assert resumed_state.history == state.history
-    assert (resumed_state.drops, resumed_state.best_epoch) == (state.drops, state.best_epoch)
+        run(tmp_path / "point.npz", *splits, kill_after=epochs, **changes)
+    assert run(tmp_path / "point.npz", *splits, **changes) == whole
 
 
 def test_a_point_of_other_inputs_is_thrown_away_and_said_so(
     tmp_path: Path, training_split: Split, validation_split: Split, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    point = tmp_path / "point.npz"
-    run(ResumePoint(point, "inputs"), training_split, validation_split)
+    run(tmp_path / "point.npz", training_split, validation_split)
     capsys.readouterr()
-    _, state = run(ResumePoint(point, "other inputs"), training_split, validation_split)
+    _, course = run(tmp_path / "point.npz", training_split, validation_split, learning_rate=0.04)
     assert "throws away" in capsys.readouterr().out
-    assert state.history[0].epoch == 1
+    assert course.epochs[0].learning_rate == 0.04
 
 
 @pytest.mark.parametrize("kept", [0, 10, 1000, -10])
 def test_a_damaged_point_is_thrown_away_and_said_so(
     tmp_path: Path, training_split: Split, validation_split: Split, capsys: pytest.CaptureFixture[str], kept: int
 ) -> None:
-    path = tmp_path / "point.npz"
-    point = ResumePoint(path, "inputs")
-    whole, _ = run(point, training_split, validation_split)
-    path.write_bytes(path.read_bytes()[:kept])
+    point = tmp_path / "point.npz"
+    whole = run(point, training_split, validation_split)
+    point.write_bytes(point.read_bytes()[:kept])
     capsys.readouterr()
-    resumed, _ = run(point, training_split, validation_split)
+    assert run(point, training_split, validation_split) == whole
     assert "it is damaged" in capsys.readouterr().out
-    assert resumed == whole
 
 
 def test_the_fingerprint_tells_parameters_and_data_apart(training_split: Split, validation_split: Split) -> None:

@@ -12,13 +12,13 @@ from tests.defaults import SETTINGS
 
 def test_the_table_is_the_notebooks_summary() -> None:
     table = layers(build(SETTINGS.model, 32, 10))
-    assert table[0] == Layer("InputLayer", "32, 32, 3", 0)
+    assert table[0] == Layer("InputLayer", "32, 32, 3", 0, 0)
     assert [each for each in table if each.parameters] == [
-        Layer("Conv2D", "32, 32, 16", 448),
-        Layer("Conv2D", "16, 16, 32", 4640),
-        Layer("Conv2D", "8, 8, 64", 18496),
-        Layer("Dense", "128", 131200),
-        Layer("Dense", "10", 1290),
+        Layer("Conv2D", "32, 32, 16", 448, 27 * 16 * 32 * 32),
+        Layer("Conv2D", "16, 16, 32", 4640, 9 * 16 * 32 * 16 * 16),
+        Layer("Conv2D", "8, 8, 64", 18496, 9 * 32 * 64 * 8 * 8),
+        Layer("Dense", "128", 131200, 1024 * 128),
+        Layer("Dense", "10", 1290, 128 * 10),
     ]
 
 

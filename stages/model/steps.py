@@ -1,0 +1,112 @@
+"""The steps of a training: batches of images in, changed weights out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.model import augmentation
+from stages.model.backend import keras, tf
+from stages.model.settings import Train
+from stages.model.validation import at_least_two, loss_and_correct
+
+# Images, uint8; labels, int32; what is drawn for each image, int32; the bounds of the batches, int32; and the learning
+# rate of each batch, float32, to the summed loss and correct guesses.
+Steps = Callable[
+    [NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]], tf.Tensor
+]
+
+
+def build(
+    network: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    recipe: Train,
+    class_weights: NDArray[np.float32] | None,
+) -> Steps:
+    """A function that takes an optimizer's step for each of many batches, cut from its images at the given bounds.
+
+    Many batches are one call of TensorFlow: the loop is then bound by the network's arithmetic and not by Python or an
+    input queue.
+
+    Each batch is cut into ``recipe.parts``, as over the replicas of data-parallel training. A part is one core's work
+    from its images to its gradients, so cores don't wait for each other at the end of every operation. The parts'
+    gradients are summed in the parts' order, and the moving statistics of batch normalisation become the mean of
+    theirs, so the number of cores changes no bit.
+
+    Args:
+        class_weights: float32, shape (classes,): how much an image of each class counts; None: all the same.
+    """
+    # A GPU shares a whole batch among its own cores, and rounds in a way of its own.
+    parts = 1 if tf.config.list_physical_devices("GPU") else recipe.parts
+    statistics = network.non_trainable_weights  # of batch normalisation
+    weights = network.trainable_variables
+
+    def minimised(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+        """The loss of each image: its cross-entropy, with smoothed labels and weighted by its class if asked for."""
+        if recipe.label_smoothing:
+            targets = tf.one_hot(labels, probabilities.shape[-1])
+            losses = keras.losses.categorical_crossentropy(
+                targets, probabilities, label_smoothing=recipe.label_smoothing
+            )
+        else:
+            losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+        return losses if class_weights is None else losses * tf.gather(class_weights, labels)
+
+    def part_of_batch(
+        images: tf.Tensor, labels: tf.Tensor, drawn: tf.Tensor, weight: tf.Tensor, batch_size: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """What the part adds to the gradient of each variable, to each moving statistic, and to the sums.
+
+        Args:
+            weight: of each of the images, from 0 to 1.
+        """
+        images = tf.cast(augmentation.augment(recipe.augmentation, images, drawn), tf.float32)
+        with tf.GradientTape() as tape:
+            probabilities = network(images, training=True)
+            share_of_mean = weight * tf.reduce_sum(minimised(labels, probabilities)) / batch_size
+        gradients = tape.gradient(share_of_mean, weights)
+        share = weight * tf.cast(tf.size(labels), tf.float32) / batch_size
+        sums = weight * loss_and_correct(labels, probabilities)
+        return [*gradients, *(share * statistic.value for statistic in statistics), sums]
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec(network.input_shape, tf.uint8),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None, augmentation.COLUMNS], tf.int32),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None], tf.float32),
+        ]
+    )
+    def steps(
+        images: tf.Tensor, labels: tf.Tensor, drawn: tf.Tensor, bounds: tf.Tensor, learning_rates: tf.Tensor
+    ) -> tf.Tensor:
+        sums = tf.zeros(2)
+        for batch in tf.range(tf.size(bounds) - 1):
+            size = bounds[batch + 1] - bounds[batch]
+            cuts = [bounds[batch] + size * part // parts for part in range(parts + 1)]
+            batch_size = tf.cast(size, tf.float32)
+            before = [tf.identity(statistic.value) for statistic in statistics]
+            results = []
+            for start, end in itertools.pairwise(cuts):
+                _assign(statistics, before)
+                rows = at_least_two(start, end)
+                weight = tf.cast((end - start) / tf.size(rows), tf.float32)
+                part = tf.gather(images, rows), tf.gather(labels, rows), tf.gather(drawn, rows)
+                results.append(part_of_batch(*part, weight=weight, batch_size=batch_size))
+            *summed, batch_sums = map(tf.add_n, zip(*results, strict=True))
+            optimizer.learning_rate = learning_rates[batch]
+            optimizer.apply_gradients(zip(summed[: len(weights)], weights, strict=True))
+            _assign(statistics, summed[len(weights) :])
+            sums += batch_sums
+        return sums
+
+    return steps
+
+
+def _assign(variables: list[keras.Variable], values: list[tf.Tensor]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

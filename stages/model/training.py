@@ -1,0 +1,137 @@
+"""A training: parameters and two splits in, a trained network and the course of its training out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.common import arithmetic
+from stages.model import augmentation, memory, network, optimizers, steps
+from stages.model.backend import keras
+from stages.model.batches import EpochOrder, epoch_order
+from stages.model.history import Epoch, Training
+from stages.model.resume import ResumePoint, fingerprint
+from stages.model.settings import Model, Train
+from stages.model.state import TrainingState
+from stages.model.steps import Steps
+from stages.model.validation import evaluation
+from stages.splits import packed
+from stages.splits.packed import Split
+
+# Batches per call of TensorFlow: few enough for Ctrl-C and the progress bar, many enough to hide the call's overhead.
+BATCHES_A_CALL = 50
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training comes to: the network with the weights of its best epoch, and how it went."""
+
+    network: keras.Model
+    course: Training
+
+
+def train(
+    model: Model,
+    recipe: Train,
+    seed: int,
+    training: Split,
+    validation: Split,
+    *,
+    on_start: Callable[[keras.Model], None] = lambda network: None,
+    on_images: Callable[[int], None] = lambda count: None,
+    on_epoch: Callable[[TrainingState], None] = lambda state: None,
+    resume_at: Path | None = None,
+) -> Trained:
+    """Train a network by ``recipe``.
+
+    Of both splits only some images are in memory at a time (see ``stages/model/memory.py``), so their number is limited
+    by the disk. Beside them there are the weights, several times, and what the network makes of one batch.
+
+    Args:
+        on_start: is given the untrained network.
+        on_images: is given the number of images that were trained on since the last call.
+        on_epoch: is given the state after each epoch, once it is safe in the resume point.
+        resume_at: a file that keeps the state after each epoch, and from which a killed training goes on. It is left
+            there at the end: whoever has saved the network removes it.
+
+    Raises:
+        UserError: the network can't be built for images of this size.
+    """
+    if recipe.arithmetic == "fastest":
+        arithmetic.use_all_instructions()
+    keras.utils.set_random_seed(seed)
+    trained = network.build(model, training.images.shape[1], len(training.classes))
+    on_start(trained)
+    optimizer = optimizers.build(recipe, trained)
+    take_steps = steps.build(trained, optimizer, recipe, _class_weights(recipe, training))
+    evaluate = evaluation(trained, validation)
+    point = resume_at and ResumePoint(resume_at, fingerprint(seed, [model, recipe], [training, validation]))
+    state = (point and point.load(trained, optimizer)) or TrainingState.start(recipe)
+    on_images(len(state.history) * len(training.labels))
+    while len(state.history) < recipe.epochs and not state.stopped_early:
+        number = len(state.history) + 1
+        order = epoch_order(recipe.shuffle, training.folder_sizes, recipe.batch_size, seed, number)
+        rates = _learning_rates(recipe, state.learning_rate, number, len(order.bounds) - 1)
+        drawn = augmentation.draw(recipe.augmentation, len(training.labels), training.images.shape[1], seed, number)
+        loss, accuracy = _run_epoch(take_steps, training, order, drawn, rates, on_images)
+        with _moving_average(trained, optimizer):
+            epoch = Epoch(number, loss, accuracy, *evaluate(), rates[len(rates) // 2])
+            state.take_in(epoch, recipe, trained.get_weights())
+        if point:
+            point.save(state, trained, optimizer)
+        on_epoch(state)
+    trained.set_weights(state.best_weights)
+    return Trained(trained, state.course(sum(math.prod(weights.shape) for weights in trained.trainable_weights)))
+
+
+def _class_weights(recipe: Train, training: Split) -> NDArray[np.float32] | None:
+    """float32, shape (classes,), of mean 1 over the images; as scikit-learn's ``class_weight="balanced"``."""
+    if recipe.class_weights == "off":
+        return None
+    counts = np.bincount(training.labels, minlength=len(training.classes))
+    present = np.count_nonzero(counts)
+    return (len(training.labels) / (present * np.maximum(counts, 1))).astype(np.float32)
+
+
+def _learning_rates(recipe: Train, rate: float, epoch: int, batches: int) -> list[float]:
+    """The learning rate of each batch of ``epoch``, counted from 1: that of the batch's middle."""
+    done = ((epoch - 1 + (batch + 0.5) / batches) / recipe.epochs for batch in range(batches))
+    return [rate * recipe.schedule.share(share) for share in done]
+
+
+def _run_epoch(
+    take_steps: Steps,
+    split: Split,
+    order: EpochOrder,
+    drawn: NDArray[np.int32],
+    rates: Sequence[float],
+    on_images: Callable[[int], None],
+) -> tuple[float, float]:
+    """Train on all images once; their mean loss and accuracy meanwhile."""
+    a_call = memory.batches_a_call(split.images.shape[1], int(np.diff(order.bounds).max()), BATCHES_A_CALL)
+    sums = np.zeros(2)
+    for first in range(0, len(rates), a_call):
+        bounds = order.bounds[first : first + a_call + 1]
+        rows = order.rows[bounds[0] : bounds[-1]]
+        learning_rates = np.array(rates[first : first + a_call], np.float32)
+        taken = take_steps(split.images[rows], split.labels[rows], drawn[rows], bounds - bounds[0], learning_rates)
+        sums += taken.numpy()
+        packed.release(split.images)
+        on_images(len(rows))
+    loss, accuracy = sums / len(order.rows)
+    return float(loss), float(accuracy)
+
+
+@contextmanager
+def _moving_average(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Let the network have the moving average of its weights in the block, if the optimizer keeps one."""
+    weights = network.get_weights()
+    optimizer.finalize_variable_values(network.trainable_variables)
+    yield
+    network.set_weights(weights)
