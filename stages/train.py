@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stages import parameters
-from stages.common import parameter_file
+from stages.common import interrupts, parameter_file
 from stages.common.console import UserError, progress, run_stage
 from stages.common.files import all_or_none, write_array
 from stages.common.parameter_file import Excerpt
@@ -52,6 +52,7 @@ def train() -> None:
     with progress("train", settings.train.epochs * images, "images") as bar:
 
         def on_epoch(state: TrainingState) -> None:
+            interrupts.say_if_interrupted(f"epochs 1 to {len(state.history)} are kept; `dvc repro` goes on from there")
             history.write_epochs(Path("metrics/history.csv"), state.history)
             bar.say(state.last_epoch_in_words())
 

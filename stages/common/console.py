@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from tqdm import tqdm
 
@@ -74,7 +75,7 @@ class Progress:
     def __init__(self, title: str, total: int | None, unit: str) -> None:
         self._title, self._total, self._unit = title, total, unit
         self._done = 0
-        self._last_line = time.monotonic()
+        self._last_line, self._done_then = time.monotonic(), 0
         on_terminal = sys.stderr.isatty()
         # A bar appears after a second only: what is quicker needs none.
         self._bar = (
@@ -88,14 +89,19 @@ class Progress:
         self._done += count
         if self._bar is not None:
             self._bar.update(count)
-        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LOG_LINES:
-            self._last_line = time.monotonic()
-            of_total = f" of {self._total:,}" if self._total else ""
-            print(f"{self._title}: {self._done:,}{of_total} {self._unit}", file=sys.stderr, flush=True)
+        elif (seconds := time.monotonic() - self._last_line) >= SECONDS_BETWEEN_LOG_LINES:
+            line = f"{self._title}: {self._done:,}"
+            if self._total:
+                left = (self._total - self._done) * seconds / max(1, self._done - self._done_then)
+                line += f" of {self._total:,} {self._unit}, at most {timedelta(seconds=round(left))} left"
+            else:
+                line += f" {self._unit}"
+            print(line, file=sys.stderr, flush=True)
+            self._last_line, self._done_then = time.monotonic(), self._done
 
     def say(self, line: str) -> None:
         """Print ``line`` above the bar; in a log it stands for a line of progress."""
-        self._last_line = time.monotonic()
+        self._last_line, self._done_then = time.monotonic(), self._done
         tqdm.write(f"{self._title}: {line}")
         sys.stdout.flush()
 

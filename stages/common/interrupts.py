@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+_done_so_far = "nothing was left half-written"
+
 SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 try:
@@ -77,6 +79,12 @@ def left_to_this_process() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def say_if_interrupted(done_so_far: str) -> None:
+    """Let the line of an interrupt end in these words from now on."""
+    global _done_so_far
+    _done_so_far = done_so_far
+
+
 def _handle(handler: Callable[[int, Any], Any] | signal.Handlers) -> None:
     for number in SIGNALS:
         # Ignored at the start, it is not for this process: so shells start what runs in the background.
@@ -90,5 +98,5 @@ def _end_at_once(name: str, number: int) -> NoReturn:
 
 
 def _say(name: str, number: int) -> None:
-    text = f"\n{name}: {SIGNALS[signal.Signals(number)]}; nothing was left half-written\n"
+    text = f"\n{name}: {SIGNALS[signal.Signals(number)]}; {_done_so_far}\n"
     os.write(_standard_error, text.encode())

@@ -46,7 +46,7 @@ def augment(augmentation: Augmentation, images: tf.Tensor, drawn: tf.Tensor) -> 
     places = tf.range(size)[None]
     if augmentation.shift:
         images = tf.gather(images, _reflected(places - down, size), axis=1, batch_dims=1)
-    if augmentation.shift or augmentation.mirror != "off":
+    if augmentation.shift or augmentation.mirror != "none":
         columns = _reflected(places - right, size)
         columns = tf.where(mirrored == 1, size - 1 - columns, columns)
         images = tf.gather(images, columns, axis=2, batch_dims=1)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 from stages.model.backend import keras
+from stages.model.summary import all_layers
 from stages.splits import packed
 
 LAYER_BYTES = 64 * 2**20  # of what the layers make of a batch
@@ -22,7 +23,7 @@ def layer_bytes(model: keras.Model) -> int:
 
     A prediction needs less at any moment, as what was used is freed; a training keeps it all for the gradients.
     """
-    return 4 * sum(math.prod(layer.output.shape[1:]) for layer in model.layers)
+    return 4 * sum(math.prod(layer.output.shape[1:]) for layer in all_layers(model))
 
 
 def batch_size(model: keras.Model, sizes: Sequence[int]) -> int:

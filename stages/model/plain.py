@@ -25,6 +25,7 @@ class Plain(Section):
     batch_normalization: bool
     dense: Annotated[tuple[Width, ...], Field(max_length=16)]
     dropout: Fraction
+    mirrored_view: bool
 
     def features(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """From pixels, shape (size, size, 3), values 0 to 1, to the features that the last layer classifies.

@@ -28,6 +28,7 @@ class Residual(Section):
     convolutions: Annotated[int, Field(ge=1, le=16)]
     global_pooling: Literal["average", "max"]
     dropout: Fraction
+    mirrored_view: bool
 
     @model_validator(mode="after")
     def _as_many_entries_as_stages(self) -> Residual:

@@ -19,7 +19,7 @@ Model = Annotated[Plain | Residual, Field(discriminator="family")]
 class Augmentation(Section):
     """What is done to the training images; see ``stages/model/augmentation.py``."""
 
-    mirror: Literal["off", "random", "alternating"]
+    mirror: Literal["none", "random", "alternating"]
     shift: Annotated[int, Field(ge=0, le=1024)]
     cutout: Annotated[int, Field(ge=0, le=1024)]
 
@@ -38,7 +38,7 @@ class Train(Section):
     parts: Annotated[int, Field(ge=1, le=64)]
     shuffle: Literal["windowed", "full"]
     augmentation: Augmentation
-    class_weights: Literal["off", "balanced"]
+    class_weights: Literal["none", "balanced"]
     label_smoothing: Fraction
     optimizer: Literal["sgd", "rmsprop", "adam"]
     learning_rate: Annotated[float, Field(gt=0, le=1000)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,8 +39,14 @@ def layers(model: keras.Model) -> list[Layer]:
             parameters=layer.count_params(),
             multiply_adds=_multiply_adds(layer),
         )
-        for layer in model.layers
+        for layer in all_layers(model)
     ]
+
+
+def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """The layers of ``model`` in order, those of a network within it in that network's place."""
+    for layer in model.layers:
+        yield from all_layers(layer) if hasattr(layer, "layers") else (layer,)
 
 
 def _multiply_adds(layer: keras.layers.Layer) -> int:

@@ -68,9 +68,10 @@ def train(
     keras.utils.set_random_seed(seed)
     trained = network.build(model, training.images.shape[1], len(training.classes))
     on_start(trained)
+    predicting = network.for_predictions(model, trained)
     optimizer = optimizers.build(recipe, trained)
     take_steps = steps.build(trained, optimizer, recipe, _class_weights(recipe, training))
-    evaluate = evaluation(trained, validation)
+    evaluate = evaluation(predicting, validation)
     point = resume_at and ResumePoint(resume_at, fingerprint(seed, [model, recipe], [training, validation]))
     state = (point and point.load(trained, optimizer)) or TrainingState.start(recipe)
     on_images(len(state.history) * len(training.labels))
@@ -87,12 +88,12 @@ def train(
             point.save(state, trained, optimizer)
         on_epoch(state)
     trained.set_weights(state.best_weights)
-    return Trained(trained, state.course(sum(math.prod(weights.shape) for weights in trained.trainable_weights)))
+    return Trained(predicting, state.course(sum(math.prod(weights.shape) for weights in trained.trainable_weights)))
 
 
 def _class_weights(recipe: Train, training: Split) -> NDArray[np.float32] | None:
     """float32, shape (classes,), of mean 1 over the images; as scikit-learn's ``class_weight="balanced"``."""
-    if recipe.class_weights == "off":
+    if recipe.class_weights == "none":
         return None
     counts = np.bincount(training.labels, minlength=len(training.classes))
     present = np.count_nonzero(counts)

@@ -17,7 +17,7 @@ IMAGES = np.random.default_rng(1).integers(0, 256, (40, SIZE, SIZE, 3), dtype=np
 
 
 def section(**changes: Any) -> Augmentation:
-    return Augmentation.model_validate({"mirror": "off", "shift": 0, "cutout": 0} | changes)
+    return Augmentation.model_validate({"mirror": "none", "shift": 0, "cutout": 0} | changes)
 
 
 def augmented(by: Augmentation, drawn: NDArray[np.int32]) -> NDArray[np.uint8]:
@@ -64,7 +64,7 @@ def test_another_seed_or_epoch_draws_anew_and_the_same_one_the_same() -> None:
     assert not np.array_equal(drawn_for(by), drawn_for(by, epoch=2))
 
 
-def test_what_is_off_leaves_every_pixel_as_it_is() -> None:
+def test_no_augmentation_leaves_every_pixel_as_it_is() -> None:
     np.testing.assert_array_equal(augmented(section(), drawn_for(section())), IMAGES)
 
 

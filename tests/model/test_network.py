@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from stages.common.console import UserError
-from stages.model import network
+from stages.model import network, summary
 from stages.model.backend import keras
 from stages.model.plain import Plain
 from stages.model.residual import Residual
+from stages.model.saved import load_model, save_model
 from tests.defaults import SETTINGS
 
 NOTEBOOK = SETTINGS.model
@@ -54,7 +57,7 @@ def test_blocks_that_shrink_the_image_to_nothing_are_an_error(change: dict[str, 
 
 def residual(**changes: object) -> Residual:
     section = {"family": "residual", "stem": 24, "filters": (32, 64, 64), "blocks": (1, 1, 1), "pool_sizes": (2, 2, 2)}
-    rest = {"convolutions": 1, "global_pooling": "max", "dropout": 0.0}
+    rest = {"convolutions": 1, "global_pooling": "max", "dropout": 0.0, "mirrored_view": False}
     return Residual.model_validate(section | rest | changes)
 
 
@@ -85,3 +88,20 @@ def test_a_block_adds_to_what_it_gets() -> None:
 def test_stages_that_shrink_the_image_to_nothing_are_an_error(change: dict[str, object]) -> None:
     with pytest.raises(UserError, match=r"model.pool_sizes: stage \d would get an image of \d+ pixels and needs \d+"):
         network.build(residual(**change), image_size=32, classes=10)
+
+
+@pytest.mark.slow
+def test_the_mirrored_view_is_a_part_of_the_saved_model(tmp_path: Path) -> None:
+    section = residual(filters=(8, 8, 8), mirrored_view=True)
+    plain = network.build(section, image_size=16, classes=3)
+    save_model(tmp_path / "model.keras", network.for_predictions(section, plain), "abc")
+    saved = load_model(tmp_path / "model.keras")
+    assert saved.count_params() == plain.count_params()
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.float32)
+    found, mirrored = (saved.predict_on_batch(batch) for batch in (images, images[:, :, ::-1]))
+    np.testing.assert_allclose(found, mirrored, rtol=1e-5)
+    both = [plain.predict_on_batch(batch) for batch in (images, images[:, :, ::-1])]
+    np.testing.assert_allclose(found, np.mean(both, axis=0), rtol=1e-5)
+    table = summary.layers(saved)
+    assert sum(layer.parameters for layer in table) == plain.count_params()
+    assert [layer.kind for layer in table].count("Conv2D") == 7

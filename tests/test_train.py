@@ -1,0 +1,67 @@
+"""The stage train as a person sees it: a training that runs, one that is interrupted, and one that goes on."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.defaults import PARAMS_FILE, ROOT
+from tests.drawn import make_split
+from tests.projects import TINY, Project
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A project whose training would take 100,000 epochs."""
+    shutil.copy(PARAMS_FILE, tmp_path)
+    Project(tmp_path).set(TINY | {"train.epochs": 100_000, "train.early_stopping": None})
+    for seed, split in enumerate(("train", "validation")):
+        make_split(tmp_path / "data/verified" / split, (20,), seed)
+    return tmp_path
+
+
+def interrupted_after_epoch(number: int, folder: Path) -> tuple[str, str]:
+    """What the stage prints, and its errors, if Ctrl-C comes once the epoch is done."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "stages.train"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Tests that a shell started in the background inherit from it that Ctrl-C is not for them.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout is not None
+        printed = ""
+        while f"epoch {number:2}:" not in printed and process.poll() is None:
+            printed += process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate()
+    assert process.returncode == 128 + signal.SIGINT
+    return printed + rest, errors
+
+
+def epochs_on_disk(folder: Path) -> list[int]:
+    with open(folder / "metrics/history.csv", newline="") as file:
+        return [int(row["epoch"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_the_finished_epochs_says_so_and_the_next_run_goes_on_from_there(folder: Path) -> None:
+    _, errors = interrupted_after_epoch(2, folder)
+    kept = len(epochs_on_disk(folder))
+    assert kept >= 2
+    assert errors.strip() == f"train: interrupted; epochs 1 to {kept} are kept; `dvc repro` goes on from there"
+    printed, _ = interrupted_after_epoch(kept + 1, folder)
+    assert f"train: goes on after epoch {kept}, from .resume/train.npz\n" in printed
+    assert "epoch  1:" not in printed
+    assert epochs_on_disk(folder)[: kept + 1] == list(range(1, kept + 2))
+    assert not (folder / "models").exists()
