@@ -79,6 +79,8 @@ def new_project(folder: Path) -> Project:
     shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
     for file in (ROOT / "dvc.yaml", ROOT / ".dvcignore", ROOT / ".gitignore", PARAMS_FILE):
         shutil.copy(file, folder)
+    (folder / "plots").mkdir()
+    shutil.copy(ROOT / "plots/dvc.yaml", folder / "plots")
     project.set(TINY)
     for seed, (name, per_class) in enumerate({"first": 12, "second": 10, "held out": 8, "test": 8}.items()):
         draw_folder(folder / "data" / "tiny" / name, per_class, seed)

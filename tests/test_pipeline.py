@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from stages.model import history
 from stages.model.prediction import predict_probabilities
@@ -141,6 +142,15 @@ def test_dvc_compares_a_change_with_the_last_commit(project: Project) -> None:
         html = Path(page).read_text()
         assert "fpr" in html
         assert "confusion" in html
+
+
+@pytest.mark.parametrize("command", [["show"], ["diff", "HEAD"]])
+def test_dvc_draws_each_plot_once_and_finds_its_data(reproduced: Project, command: list[str]) -> None:
+    found = json.loads(reproduced.run("dvc", "plots", *command, "--json"))  # what editors read, too
+    declared = yaml.safe_load((reproduced.folder / "plots/dvc.yaml").read_text())["plots"]
+    names = [f"plots/{plot}" if isinstance(plot, str) else next(iter(plot)) for plot in declared]
+    assert found.keys() == {"data"}  # no "errors"
+    assert sorted(found["data"]) == sorted([*names, "metrics/history.csv"])
 
 
 def test_an_experiment_is_run_and_shown(project: Project) -> None:

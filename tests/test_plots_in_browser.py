@@ -19,9 +19,9 @@ from tests.projects import Project, new_project
 
 pytestmark = pytest.mark.slow
 
-PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-OF_STAGES = [plot for stage in PIPELINE["stages"].values() for plot in stage.get("plots", [])]
-DECLARED: list[Any] = [*OF_STAGES, *PIPELINE["plots"]]
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+OF_STAGES = [plot for stage in STAGES.values() for plot in stage.get("plots", [])]
+DECLARED: list[Any] = [*OF_STAGES, *yaml.safe_load((ROOT / "plots/dvc.yaml").read_text())["plots"]]
 PLOTS: dict[str, dict[str, str]] = {
     plot["title"]: plot for entry in DECLARED if isinstance(entry, dict) for plot in entry.values()
 }
@@ -131,6 +131,6 @@ def test_a_plot_draws_marks_for_each_revision_under_its_title_and_labels(page: P
 
 @pytest.mark.parametrize("path", PICTURES)
 def test_a_picture_is_drawn_for_each_revision(page: Plots, path: str) -> None:
-    widths = [width for address, width in page.pictures if address.endswith(path.replace("/", "_"))]
+    widths = [width for address, width in page.pictures if address.endswith("_plots_" + path.replace("/", "_"))]
     assert len(widths) == len(page.revisions)
     assert all(width > 0 for width in widths)
