@@ -7,13 +7,10 @@ Reads of both the predictions on the test split, the test's metrics and the para
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import dvc.api  # type: ignore[import-untyped]
 import dvc.scm  # type: ignore[import-untyped]
@@ -26,14 +23,14 @@ from stages.common.console import UserError, run_stage
 from stages.common.dotted import flat
 from stages.common.repository import shortcoming
 from stages.common.rounding import number
-from stages.evaluation import differences
+from stages.evaluation import differences, predictions, results
 from stages.evaluation.differences import Change, Differences
-from stages.evaluation.scores import PREDICTION_COLUMNS
 
 PREDICTIONS, METRICS, PARAMETERS = "plots/test/predictions.csv", "metrics/test.json", "params.yaml"
 WITHOUT_INTERVAL = ("loss", "auc_macro")  # the predicted classes alone do not give these
 MOST_IMAGES = 10  # that are named
 SIGNIFICANCE = 0.05
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Run:
         images: the names of the test images.
         actual: the class of each.
         predicted: the class that each is predicted as.
-        metrics: ``metrics/test.json``.
+        figures: of ``metrics/test.json``, by name.
         settings: the parameters by their dotted names.
     """
 
@@ -52,8 +49,8 @@ class Run:
     images: tuple[str, ...]
     actual: tuple[str, ...]
     predicted: tuple[str, ...]
-    metrics: dict[str, Any]
-    settings: dict[str, Any]
+    figures: Mapping[str, float | None]
+    settings: Mapping[str, Any]
 
 
 def compare(first_name: str, second_name: str) -> None:
@@ -77,23 +74,24 @@ def load(name: str) -> Run:
     Raises:
         UserError: there is no such revision, or it lacks a file, or a file is not what ``test`` writes.
     """
-    rows = list(csv.DictReader(io.StringIO(_read(PREDICTIONS, name), newline="")))
-    if not rows or any(row.get(column) is None for row in rows for column in PREDICTION_COLUMNS):
-        columns = ", ".join(PREDICTION_COLUMNS)
-        raise UserError(f"{PREDICTIONS} of {name} has not the columns {columns}; write it anew with `dvc repro test`")
-    images, actual, predicted = (tuple(row[column] for row in rows) for column in PREDICTION_COLUMNS)
+    images, actual, predicted = zip(*_parsed(PREDICTIONS, name, predictions.parse), strict=True)
+    figures = _parsed(METRICS, name, results.parse_figures)
+    settings = _parsed(PARAMETERS, name, lambda text: parameter_file.parse(text.encode(), PARAMETERS))
+    return Run(name, images, actual, predicted, figures, dict(flat(settings)))
+
+
+def _parsed(path: str, name: str, parse: Callable[[str], Parsed]) -> Parsed:
+    text = _text(path, name)
     try:
-        metrics = json.loads(_read(METRICS, name))
+        return parse(text)
     except ValueError as error:
-        raise UserError(f"{METRICS} of {name} cannot be read: {error}") from None
-    try:
-        settings = parameter_file.parse(_read(PARAMETERS, name).encode(), PARAMETERS)
+        advice = "write it anew with `dvc repro test`"
+        raise UserError(f"{path} of {name} is not what `test` writes ({error}); {advice}") from None
     except UserError as error:
-        raise UserError(f"{PARAMETERS} of {name} cannot be read: {error}") from None
-    return Run(name, images, actual, predicted, metrics, dict(flat(settings)))
+        raise UserError(f"{path} of {name} cannot be read: {error}") from None
 
 
-def _read(path: str, name: str) -> str:
+def _text(path: str, name: str) -> str:
     try:
         text: str = dvc.api.read(path, rev=None if name == "workspace" else name, encoding="utf-8")
     except (DvcException, SCMError, FileNotFoundError) as error:
@@ -176,7 +174,7 @@ def _change(difference: float) -> str:
 
 def _rows_without_interval(first: Run, second: Run) -> Iterator[tuple[str, ...]]:
     for name in WITHOUT_INTERVAL:
-        before, after = first.metrics.get(name), second.metrics.get(name)
+        before, after = first.figures.get(name), second.figures.get(name)
         if before is not None and after is not None:
             yield name, number(before, 4), number(after, 4), _change(after - before), ""
 

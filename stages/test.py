@@ -10,10 +10,10 @@ from __future__ import annotations
 from stages import parameters
 from stages.common import parameter_file
 from stages.common.console import run_stage
-from stages.common.files import all_or_none, write_csv, write_figure, write_json_rows, write_text
+from stages.common.files import all_or_none, write_figure, write_json_rows, write_text
 from stages.common.parameter_file import Excerpt
 from stages.common.rounding import number, percent
-from stages.evaluation import calibration, figures, findings, intervals, mistakes, results, scores
+from stages.evaluation import calibration, figures, findings, intervals, mistakes, predictions, results, scores
 from stages.evaluation.results import Results
 from stages.evaluation.settings import Report
 from stages.model import class_names
@@ -46,8 +46,8 @@ def test() -> None:
         results.write(written, place("metrics/test.json"), place("metrics/test_classes.json"))
         write_text(place("metrics/test_findings.md"), findings.as_markdown("Findings on the test", sentences))
         plots = place("plots/test")
-        predictions = scores.named_predictions(split.names, split.labels, found)
-        write_csv(plots / "predictions.csv", scores.PREDICTION_COLUMNS, predictions)
+        named = predictions.named(split.names, split.labels, found.predictions, classes)
+        predictions.write(plots / "predictions.csv", named)
         write_json_rows(plots / "roc.json", scores.roc_points(found))
         write_json_rows(plots / "f1.json", scores.f1_bars(found))
         calibration.write(plots / "reliability.json", bins)

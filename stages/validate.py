@@ -16,10 +16,10 @@ from pydantic import Field
 from stages import parameters
 from stages.common import parameter_file
 from stages.common.console import run_stage
-from stages.common.files import all_or_none, write_csv, write_figure, write_json, write_text
+from stages.common.files import all_or_none, write_figure, write_json, write_text
 from stages.common.parameter_file import Excerpt
 from stages.common.rounding import number, percent
-from stages.evaluation import figures, findings, probabilities, scores
+from stages.evaluation import figures, findings, predictions, probabilities, scores
 from stages.evaluation.settings import Validate
 from stages.model import class_names, history
 from stages.splits import packed
@@ -39,13 +39,13 @@ def validate() -> None:
     results = scores.evaluate(split.labels, predicted, split.classes)
     sentences = findings.on_training(training, settings.validate_)
 
-    predictions = scores.named_predictions(split.names, split.labels, results)
+    named = predictions.named(split.names, split.labels, results.predictions, split.classes)
     confusion = figures.confusion_matrix(results, "Confusion matrix, validation split")
     with all_or_none() as place:
         write_json(place("metrics/validation.json"), scores.headline(results))
         markdown = findings.as_markdown("Findings on the training", sentences)
         write_text(place("metrics/validation_findings.md"), markdown)
-        write_csv(place("plots/validation/predictions.csv"), scores.PREDICTION_COLUMNS, predictions)
+        predictions.write(place("plots/validation/predictions.csv"), named)
         write_figure(place("plots/validation/curves.png"), figures.training_curves(training))
         write_figure(place("plots/validation/confusion_matrix.png"), confusion)
     of_split = f"accuracy {percent(results.accuracy)}, loss {number(results.loss, 4)}"

@@ -122,17 +122,30 @@ def test_other_test_data_are_refused(old: str, new: str, what: str) -> None:
 @pytest.mark.parametrize(
     ("path", "text", "message"),
     [
-        ("plots/test/predictions.csv", "actual,predicted\ncat,dog\n", "has not the columns image, actual, predicted"),
-        ("plots/test/predictions.csv", "image,actual,predicted\n", "has not the columns"),
-        ("metrics/test.json", "{", "cannot be read"),
-        ("params.yaml", "a: [", "cannot be read"),
+        (
+            "plots/test/predictions.csv",
+            "actual,predicted\ncat,dog\n",
+            "it has no rows with the columns image, actual, predicted",
+        ),
+        ("plots/test/predictions.csv", "image,actual,predicted\n", "it has no rows"),
+        ("metrics/test.json", "{", "Expecting property name"),
+        ("metrics/test.json", "[]", "it has no accuracy"),
     ],
 )
 def test_files_that_test_did_not_write_are_an_error(path: str, text: str, message: str) -> None:
+    error = rf"^{path} of workspace is not what `test` writes \({message}.*\); write it anew with `dvc repro test`$"
+    refuse_in_the_workspace(path, text, error)
+
+
+def test_parameters_that_cannot_be_read_are_an_error() -> None:
+    refuse_in_the_workspace("params.yaml", "a: [", "^params.yaml of workspace cannot be read: params.yaml, line ")
+
+
+def refuse_in_the_workspace(path: str, text: str, error: str) -> None:
     before = Path(path).read_text()
     Path(path).write_text(text)
     try:
-        with pytest.raises(UserError, match=rf"{path}.* of workspace {message}"):
+        with pytest.raises(UserError, match=error):
             compare("HEAD", "workspace")
     finally:
         Path(path).write_text(before)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stages.common.files import write_json, written_by
 
@@ -52,12 +52,30 @@ def load(figures: Path, classes: Path) -> Results:
         UserError: a file is missing or is not what ``test`` writes.
     """
     with written_by("test", figures):
-        values = json.loads(figures.read_text(encoding="utf-8"))
+        values = _parse(figures.read_text(encoding="utf-8"))
         intervals = {name: both and Interval(*both) for name, both in values.pop(INTERVALS).items()}
-        if intervals.keys() != values.keys() or "accuracy" not in values:
+        if intervals.keys() != values.keys():
             raise ValueError("it lacks a figure or its interval")
     with written_by("test", classes):
         by_class = json.loads(classes.read_text(encoding="utf-8"))
         if any(each.keys() != {"precision", "recall", "f1", "auc", "support"} for each in by_class.values()):
             raise ValueError("it lacks a figure of a class")
     return Results(values, intervals, by_class)
+
+
+def parse_figures(text: str) -> dict[str, float | None]:
+    """The headline figures by name in the ``text`` of ``metrics/test.json`` of any revision.
+
+    Raises:
+        ValueError: the text is not what ``test`` writes.
+    """
+    values = _parse(text)
+    values.pop(INTERVALS, None)  # not all versions have them for all figures
+    return values
+
+
+def _parse(text: str) -> dict[str, Any]:
+    values = json.loads(text)
+    if not isinstance(values, dict) or "accuracy" not in values:
+        raise ValueError("it has no accuracy")
+    return values

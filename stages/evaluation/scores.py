@@ -27,7 +27,6 @@ from stages.common.console import UserError
 # losses differ where an image's own class gets less than this.
 SMALLEST_PROBABILITY = 1e-7
 THINNED_CELLS = 100
-PREDICTION_COLUMNS = ("image", "actual", "predicted")
 
 
 @dataclass(frozen=True)
@@ -178,12 +177,6 @@ def by_class(scores: Scores) -> dict[str, dict[str, float | int | None]]:
         }
         for each in scores.classes
     }
-
-
-def named_predictions(images: Sequence[str], labels: NDArray[np.int32], scores: Scores) -> list[tuple[str, str, str]]:
-    """The name of each image, of its actual and of its predicted class, in the order of ``images`` and ``labels``."""
-    names = scores.names
-    return [(image, names[i], names[j]) for image, i, j in zip(images, labels, scores.predictions, strict=True)]
 
 
 def f1_bars(scores: Scores) -> list[dict[str, str | float]]:
