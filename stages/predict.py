@@ -25,7 +25,7 @@ from stages.dataset.bit_depth import FULL_DEPTH
 from stages.dataset.decoding import decode_image
 from stages.dataset.image_folders import UnreadableError
 from stages.dataset.loose_images import LooseImage, find_images
-from stages.model import class_names, input_depth
+from stages.model import members
 from stages.splits import packed
 
 MODEL = Path("models/model.keras")
@@ -56,7 +56,7 @@ class Batch(NamedTuple):
 def predict(arguments: Sequence[str] | None = None) -> bool:
     """Predict the images that ``arguments`` name; whether every one of them could be read."""
     options = _parse(arguments)
-    classes, depth = class_names.read(MODEL), input_depth.read(MODEL)
+    classes, depth = members.read_classes(MODEL), members.read_depth(MODEL)
     # Imported here, so that a mistake in the arguments or a missing model is told without waiting for TensorFlow.
     from stages.model.prediction import predictor
     from stages.model.saved import load_model

@@ -16,7 +16,7 @@ from stages.common.rounding import number, percent
 from stages.evaluation import calibration, figures, findings, intervals, mistakes, predictions, results, scores
 from stages.evaluation.results import Results
 from stages.evaluation.settings import Report
-from stages.model import class_names
+from stages.model import class_names, members
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model
 from stages.splits import packed
@@ -31,7 +31,7 @@ def test() -> None:
     settings = parameter_file.load(Settings)
     split = packed.load("data/verified/test")
     model = load_model("models/model.keras")
-    classes = class_names.read("models/model.keras")
+    classes = members.read_classes("models/model.keras")
     class_names.refuse_others(classes, split.classes)
     probabilities = predict_probabilities(model, split.images)
     found = scores.evaluate(split.labels, probabilities, classes)

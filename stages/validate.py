@@ -21,7 +21,7 @@ from stages.common.parameter_file import Excerpt
 from stages.common.rounding import number, percent
 from stages.evaluation import figures, findings, predictions, probabilities, scores
 from stages.evaluation.settings import Validate
-from stages.model import class_names, history
+from stages.model import class_names, history, members
 from stages.splits import packed
 
 
@@ -35,7 +35,7 @@ def validate() -> None:
     training = history.load(Path("metrics/history.csv"), Path("metrics/train.json"))
     split = packed.load("data/verified/validation")
     predicted = probabilities.load(Path("models/validation_probabilities.npy"), len(split.labels))
-    class_names.refuse_others(class_names.read("models/model.keras"), split.classes)
+    class_names.refuse_others(members.read_classes("models/model.keras"), split.classes)
     results = scores.evaluate(split.labels, predicted, split.classes)
     sentences = findings.on_training(training, settings.validate_)
 

@@ -10,19 +10,15 @@ from typing import Any
 
 from stages.common.console import FILE_SYSTEM_ERRORS, UserError
 from stages.common.files import atomic_file
-from stages.model import class_names, input_depth
+from stages.model import members
 from stages.model.backend import keras
-
-ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 
 
 def save_model(path: str | Path, model: keras.Model, classes: Sequence[str], depth: int = 16) -> None:
-    """Write ``model`` and the names of its ``classes`` as a ``.keras`` file whose bytes depend on these alone.
+    """Write ``model``, its ``classes`` and ``depth`` as a ``.keras`` file whose bytes depend on these alone.
 
     Keras writes the date into ``metadata.json`` and into the zip's entries, and addresses in memory into
-    ``config.json``; without them equal models give equal bytes. The names
-    are a member of the zip that Keras passes over, and so is ``depth``; see :func:`class_names.read` and
-    :func:`input_depth.read`.
+    ``config.json``; without them equal models give equal bytes. ``members.py`` says what the names and ``depth`` are.
 
     Raises:
         ValueError: there are more or fewer names than outputs.
@@ -38,9 +34,8 @@ def save_model(path: str | Path, model: keras.Model, classes: Sequence[str], dep
                     content = source.read(name)
                     if name.endswith(".json"):
                         content = json.dumps(_reproducible(json.loads(content), {})).encode()
-                    target.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content)
-                target.writestr(zipfile.ZipInfo(class_names.MEMBER, ZIP_EPOCH), json.dumps(list(classes)))
-                target.writestr(zipfile.ZipInfo(input_depth.MEMBER, ZIP_EPOCH), json.dumps(depth))
+                    target.writestr(zipfile.ZipInfo(name, members.ZIP_EPOCH), content)
+                members.write(target, classes, depth)
         finally:
             dated.unlink(missing_ok=True)
 
@@ -74,7 +69,7 @@ def load_model(path: str | Path) -> keras.Model:
             raise  # of the disk, to which Keras copies a large model's weights
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{path} can't be opened as this pipeline's model ({reason}); run `dvc repro train`") from error
-    names, outputs = class_names.read(path), model.output_shape[-1]
+    names, outputs = members.read_classes(path), model.output_shape[-1]
     if len(names) != outputs:
         raise UserError(f"{path} has {outputs} outputs and names {len(names)} classes; run `dvc repro train`")
     return model

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from stages.common.console import UserError
-from stages.model import class_names, input_depth, network
+from stages.model import class_names, members, network
 from stages.model.backend import keras
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model, save_model
@@ -74,14 +74,14 @@ def test_a_model_with_a_lambda_is_refused(tmp_path: Path) -> None:
 def test_the_names_of_the_classes_come_back_from_the_models_file(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     save_model(path, network.build(SETTINGS.model, image_size=32, classes=10), CLASSES)
-    assert class_names.read(path) == tuple(CLASSES)
+    assert members.read_classes(path) == tuple(CLASSES)
 
 
 def test_the_depth_of_the_training_images_comes_back_from_the_models_file(tmp_path: Path) -> None:
     path, model = tmp_path / "model.keras", network.build(SETTINGS.model, image_size=32, classes=2)
     for depth in (16, 12):
         save_model(path, model, ["cat", "dog"], depth)
-        assert input_depth.read(path) == depth
+        assert members.read_depth(path) == depth
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_a_model_without_a_depth_is_refused_in_one_line(tmp_path: Path, member: 
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w") as archive:
         if member is not None:
-            archive.writestr(input_depth.MEMBER, member)
+            archive.writestr(members.DEPTH, member)
     with pytest.raises(UserError) as caught:
-        input_depth.read(path)
+        members.read_depth(path)
     assert problem in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -126,7 +126,7 @@ def test_a_model_is_not_saved_without_a_name_for_each_output(tmp_path: Path) -> 
         ('{"cat": 0, "dog": 1}', "can't be opened as this pipeline's model (classes.json is no list of names)"),
         ("[0, 1]", "can't be opened as this pipeline's model (classes.json is no list of names)"),
         ("cat\ndog", "can't be opened as this pipeline's model ("),
-        (json.dumps(["cat", "d" * class_names.MOST_BYTES]), "classes.json has more than 10,000,000 bytes"),
+        (json.dumps(["cat", "d" * members.MOST_BYTES[members.CLASSES]]), "classes.json has more than 10,000,000 bytes"),
     ],
 )
 def test_a_model_that_does_not_name_each_of_its_classes_is_refused_in_one_line(
@@ -136,7 +136,7 @@ def test_a_model_that_does_not_name_each_of_its_classes_is_refused_in_one_line(
     network.build(SETTINGS.model, image_size=32, classes=2).save(path)  # as Keras saves it
     if member is not None:
         with zipfile.ZipFile(path, "a") as archive:
-            archive.writestr(class_names.MEMBER, member)
+            archive.writestr(members.CLASSES, member)
     with pytest.raises(UserError) as caught:
         load_model(path)
     assert str(caught.value).startswith(f"{path} ")
@@ -148,9 +148,9 @@ def test_a_model_that_does_not_name_each_of_its_classes_is_refused_in_one_line(
 def test_no_names_are_read_from_a_damaged_model(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.keras").write_bytes(content)
     with pytest.raises(UserError, match="can't be opened as this pipeline's model"):
-        class_names.read(tmp_path / "model.keras")
+        members.read_classes(tmp_path / "model.keras")
     with pytest.raises(UserError, match="can't be opened as this pipeline's model"):
-        class_names.read(tmp_path)
+        members.read_classes(tmp_path)
 
 
 @pytest.mark.parametrize(
