@@ -15,7 +15,7 @@ from pydantic import Field
 from stages.common import parameter_file
 from stages.common.parameter_file import PATH, Section
 from stages.dataset.settings import Dataset
-from stages.evaluation.settings import Report, Validate
+from stages.evaluation.settings import Test, Validate
 from stages.model.settings import Model, Seed, Train
 
 
@@ -25,7 +25,7 @@ class Parameters(Section):
     model: Model
     train: Train
     validate_: Annotated[Validate, Field(alias="validate")]  # a model of pydantic has a method `validate`
-    report: Report
+    test: Test
 
 
 def load(path: Path = PATH) -> Parameters:

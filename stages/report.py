@@ -33,7 +33,7 @@ class Settings(Excerpt):
     model: dict[str, Any]
     train: dict[str, Any]
     validate_: Annotated[dict[str, Any], Field(alias="validate")]  # a model of pydantic has a method `validate`
-    report: dict[str, Any]
+    test: dict[str, Any]
 
 
 def report() -> None:

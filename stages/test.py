@@ -1,6 +1,6 @@
 """test: what the model reaches on the test split, which chose nothing.
 
-Reads the model, the verified split ``test`` and the parameters ``report``. Writes the headline metrics with 95 %
+Reads the model, the verified split ``test`` and the parameters ``test``. Writes the headline metrics with 95 %
 intervals, those of each class, findings in sentences, and the confusion matrix, the ROC curves, F1 by class, the
 reliability of the probabilities and the most confident mistakes as pictures or as rows.
 """
@@ -15,7 +15,7 @@ from stages.common.parameter_file import Excerpt
 from stages.common.rounding import number, percent
 from stages.evaluation import calibration, figures, findings, intervals, mistakes, predictions, results, scores
 from stages.evaluation.results import Results
-from stages.evaluation.settings import Report
+from stages.evaluation.settings import Test
 from stages.model import class_names, members
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model
@@ -23,7 +23,7 @@ from stages.splits import packed
 
 
 class Settings(Excerpt):
-    report: Report
+    test: Test
 
 
 def test() -> None:
@@ -35,7 +35,7 @@ def test() -> None:
     class_names.refuse_others(classes, split.classes)
     probabilities = predict_probabilities(model, split.images)
     found = scores.evaluate(split.labels, probabilities, classes)
-    sentences = findings.on_test(found, settings.report)
+    sentences = findings.on_test(found, settings.test)
     bins = calibration.reliability(split.labels, probabilities)
     worst = mistakes.most_confident(split.images, split.labels, probabilities, classes, split.names)
     headline = scores.headline(found) | {"auc_macro": found.auc_macro}

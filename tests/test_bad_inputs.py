@@ -353,8 +353,8 @@ def test_a_bad_input_ends_in_one_clear_message(
         ("padding", "no", "model.padding: 'no' is not allowed; should be 'same' or 'valid'"),
         ("momentum", "1.5", "train.momentum: 1.5 is not allowed; should be less than 1"),
         ("overfitting_gap", "1", "validate.overfitting_gap: 1 is not allowed; should be less than 1"),
-        ("class_margin", "0", "report.class_margin: 0 is not allowed; should be greater than 0"),
-        ("auc_classes", "4\n  colour: red", "report.colour: unknown key; remove it or correct its name"),
+        ("class_margin", "0", "test.class_margin: 0 is not allowed; should be greater than 0"),
+        ("auc_classes", "4\n  colour: red", "test.colour: unknown key; remove it or correct its name"),
         ("seed", "1\ntset: {}", "tset: unknown key; remove it or correct its name"),
     ],
 )

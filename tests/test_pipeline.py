@@ -74,7 +74,7 @@ def test_a_second_repro_runs_nothing(project: Project) -> None:
         ("model.filters", [2, 8], {"train", "validate", "test", "report"}),
         ("train.learning_rate", 0.02, {"train", "validate", "test", "report"}),
         ("validate.overfitting_gap", 0.5, {"validate", "report"}),
-        ("report.confused_pairs", 1, {"test", "report"}),
+        ("test.confused_pairs", 1, {"test", "report"}),
     ],
 )
 def test_a_changed_parameter_reruns_the_stages_that_depend_on_it(
@@ -127,7 +127,7 @@ def test_a_second_clone_makes_equal_bytes(reproduced: Project, tmp_path: Path) -
 
 
 def test_dvc_compares_a_change_with_the_last_commit(project: Project) -> None:
-    project.set({"train.epochs": 1, "report.confused_pairs": 1})
+    project.set({"train.epochs": 1, "test.confused_pairs": 1})
     project.repro()
     changed = json.loads(project.run("dvc", "metrics", "diff", "--json"))
     assert changed["metrics/train.json"]["epochs"] == {"old": 2, "new": 1, "diff": -1}
@@ -189,10 +189,10 @@ def test_a_colleague_pulls_own_images_and_results_and_has_nothing_to_do(shared: 
 
 
 def test_every_way_of_running_an_experiment_works_with_own_images(clone: Project) -> None:
-    run = ("dvc", "exp", "run", "-S", "report.confused_pairs=1")  # the one that takes the least time
+    run = ("dvc", "exp", "run", "-S", "test.confused_pairs=1")  # the one that takes the least time
     clone.run(*run, "--name", "here")
-    clone.run(*run, "--name", "apart", "--temp", "-S", "report.auc_classes=1")
-    clone.run(*run, "--name", "queued", "--queue", "-S", "report.auc_classes=2")
+    clone.run(*run, "--name", "apart", "--temp", "-S", "test.auc_classes=1")
+    clone.run(*run, "--name", "queued", "--queue", "-S", "test.auc_classes=2")
     clone.run("dvc", "queue", "start")
     clone.run("dvc", "queue", "logs", "--follow", "queued")
     shown = clone.run("dvc", "exp", "show", "--csv")
@@ -204,7 +204,7 @@ def test_every_way_of_running_an_experiment_works_with_own_images(clone: Project
 
 
 def test_an_experiment_leaves_images_that_are_not_in_dvc_out_of_git(project: Project) -> None:
-    project.run("dvc", "exp", "run", "--name", "here", "-S", "report.confused_pairs=1")
+    project.run("dvc", "exp", "run", "--name", "here", "-S", "test.confused_pairs=1")
     files = project.run("git", "log", "--all", "--name-only", "--format=").split("\n")
     assert "params.yaml" in files
     assert {file for file in files if file.startswith("data/")} == {"data/.gitignore", "data/verified/.gitignore"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from stages.common.files import written_by
 from stages.common.rounding import number, percent
-from stages.evaluation.settings import Report, Validate
+from stages.evaluation.settings import Test, Validate
 from stages.model.history import Epoch, Training
 
 if TYPE_CHECKING:  # the page, which only reads sentences, does without scikit-learn
@@ -33,7 +33,7 @@ def on_training(training: Training, rules: Validate) -> list[str]:
     ]
 
 
-def on_test(scores: Scores, rules: Report) -> list[str]:
+def on_test(scores: Scores, rules: Test) -> list[str]:
     """Sentences on the scores of a split: what is confused, which classes stand out, and whether averages mislead."""
     return [
         *_classes_without_images(scores),

@@ -1,4 +1,4 @@
-"""The parameters ``validate`` and ``report``: when the findings speak."""
+"""The parameters ``validate`` and ``test``: when the findings speak."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Validate(Section):
     accuracy_improvement: Share
 
 
-class Report(Section):
+class Test(Section):
     """When the findings on the test speak, and of how many classes."""
 
     class_margin: Share

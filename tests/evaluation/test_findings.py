@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.evaluation import findings
+from stages.evaluation import findings, settings
 from stages.evaluation.scores import Scores, evaluate
-from stages.evaluation.settings import Report, Validate
 from stages.model.history import Epoch, Training
 from tests.defaults import SETTINGS
 
@@ -37,8 +36,8 @@ NOTEBOOK = """
 """
 
 
-ON_TRAINING = Validate(overfitting_gap=0.04, loss_improvement=0.01, accuracy_improvement=0.01)
-ON_TEST = Report(class_margin=0.03, confused_pairs=3, auc_classes=4, balance_ratio=1.5)
+ON_TRAINING = settings.Validate(overfitting_gap=0.04, loss_improvement=0.01, accuracy_improvement=0.01)
+ON_TEST = settings.Test(class_margin=0.03, confused_pairs=3, auc_classes=4, balance_ratio=1.5)
 
 
 def training(rows: str, best_epoch: int, drops: tuple[int, ...] = (), stopped_early: bool = False) -> Training:
