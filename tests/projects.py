@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tests.defaults import PARAMS_FILE, ROOT
+from tests.defaults import PARAMS_FILE, ROOT, parameter_values
 from tests.drawn import draw_folder
 
 TINY: dict[str, Any] = {
@@ -51,14 +51,14 @@ class Project:
 
     def set(self, changes: dict[str, Any]) -> None:
         file = self.folder / "params.yaml"
-        values = yaml.safe_load(file.read_text())
+        content = parameter_values(file)
         for key, value in changes.items():
             *sections, name = key.split(".")
-            inner = values
+            inner = content
             for section in sections:
                 inner = inner[section]
             inner[name] = value
-        file.write_text(yaml.safe_dump(values, sort_keys=False))
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
 
     def commit(self) -> None:
         self.run("git", "add", "--all")

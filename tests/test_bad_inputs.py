@@ -41,7 +41,7 @@ from stages.train import train
 from stages.validate import validate
 from stages.verify import verify
 from tests import servers as answers
-from tests.defaults import PARAMS_FILE
+from tests.defaults import parameter_values
 from tests.drawn import draw_folder, make_split
 from tests.folders import change_directory
 from tests.images import PNG, encoded, noise, png_that_claims
@@ -281,7 +281,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for seed, name in enumerate(("train", "validation", "test")):
         draw_folder(Path("data/images", name), 3, seed)
-    values = yaml.safe_load(PARAMS_FILE.read_text())
+    values = parameter_values()
     values["dataset"] |= {"root": "data/images", "train": ["train"], "validation": ["validation"], "test": ["test"]}
     values["dataset"] |= {"image_size": 16, "classes": None, "images_per_folder": None}
     values["dataset"]["checks"] |= {"class_set": "off"}

@@ -25,7 +25,7 @@ from stages.dataset import checks, near_pairs
 from stages.dataset.checks import CHECKS
 from stages.splits import packed
 from stages.verify import verify
-from tests.defaults import PARAMS_FILE, ROOT
+from tests.defaults import ROOT, parameter_values
 from tests.drawn import CLASSES, draw, draw_folder
 
 OUTPUTS = ("data/verified", "metrics", "plots")
@@ -33,7 +33,7 @@ OUTPUTS = ("data/verified", "metrics", "plots")
 
 def set_parameters(**severities: str) -> None:
     """``params.yaml`` with the defaults, the tiny dataset and, for some checks, other severities."""
-    values = yaml.safe_load(PARAMS_FILE.read_text())
+    values = parameter_values()
     dataset = values["dataset"]
     dataset.update(root="data/images", train=["a", "b"], validation=["c"], test=["d"])
     dataset.update(image_size=16, classes=3, images_per_folder=12, checks={**dataset["checks"], **severities})

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.defaults import PARAMS_FILE, ROOT
+from tests.defaults import ROOT, parameter_values
 from tests.drawn import draw_folder
 
 INTERRUPTED = "interrupted; nothing was left half-written"
@@ -74,7 +74,7 @@ def test_ctrl_c_while_modules_are_loaded_is_one_line(stage: str, seconds: float,
 
 @pytest.mark.skipif(os.cpu_count() == 1, reason="on one core verify starts no processes")
 def test_ctrl_c_while_processes_of_verify_start_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    settings = yaml.safe_load(PARAMS_FILE.read_text())
+    settings = parameter_values()
     settings["dataset"] |= {"root": "images", "train": ["a"], "validation": ["b"], "test": ["c"]}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
     for seed, name in enumerate("abc"):

@@ -17,7 +17,7 @@ from stages import parameters
 from stages.common.console import UserError
 from stages.model.plain import Plain
 from stages.model.settings import EarlyStopping
-from tests.defaults import PARAMS_FILE, ROOT, SETTINGS
+from tests.defaults import PARAMS_FILE, ROOT, SETTINGS, parameter_values
 
 DEFAULTS = PARAMS_FILE.read_text()
 
@@ -38,8 +38,8 @@ def keys(content: dict[str, Any], above: str = "") -> Iterator[str]:
 
 
 def test_the_frozen_copy_has_the_keys_of_params_yaml_in_their_order() -> None:
-    users = yaml.safe_load((ROOT / "params.yaml").read_text())  # its values are the user's to change
-    assert list(keys(yaml.safe_load(DEFAULTS))) == list(keys(users))
+    users = parameter_values(ROOT / "params.yaml")  # its values are the user's to change
+    assert list(keys(parameter_values())) == list(keys(users))
 
 
 def test_the_defaults_are_the_notebooks_recipe() -> None:
@@ -107,7 +107,7 @@ WRONG_TYPES = (None, 2024, "x", [2024], [["x"]])
 def test_a_value_of_a_wrong_type_brings_exactly_one_message(
     tmp_path: Path, key: str, value: str, expected: str
 ) -> None:
-    content = yaml.safe_load(DEFAULTS)
+    content = parameter_values()
     section, name = key.split(".")
     content[section][name] = yaml.safe_load(value)
     told = message(tmp_path / "params.yaml", yaml.safe_dump(content))
@@ -116,7 +116,7 @@ def test_a_value_of_a_wrong_type_brings_exactly_one_message(
 
 @pytest.mark.slow
 def test_a_wrong_type_of_any_value_brings_one_message_in_the_words_of_yaml(tmp_path: Path) -> None:
-    content = yaml.safe_load(DEFAULTS)
+    content = parameter_values()
     content["dataset"]["checks"] = dict.fromkeys(content["dataset"]["checks"], "off")
     for section in (content, *sections(content)):
         for key, right in list(section.items()):
@@ -243,7 +243,7 @@ values = st.recursive(
 def test_any_value_of_any_key_is_accepted_or_a_user_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    content = yaml.safe_load(DEFAULTS)
+    content = parameter_values()
     section = content[data.draw(st.sampled_from([key for key, value in content.items() if isinstance(value, dict)]))]
     section[data.draw(st.sampled_from(list(section)))] = data.draw(values)
     path = tmp_path_factory.getbasetemp() / "any.yaml"
