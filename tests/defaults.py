@@ -13,6 +13,30 @@ from stages.common import parameter_file
 
 ROOT = Path(__file__).resolve().parent.parent
 PARAMS_FILE = ROOT / "tests" / "params.yaml"
+# What the defaults leave out, for tests of a training with everything on: keys of the file with a section or a value.
+SMALL_RESIDUAL: dict[str, Any] = {
+    "model": {
+        "family": "residual",
+        "stem": 8,
+        "filters": [8, 16],
+        "blocks": [1, 2],
+        "pool_sizes": [2, 2],
+        "convolutions": 1,
+        "global_pooling": "max",
+        "dropout": 0.1,
+        "mirrored_view": True,
+    }
+}
+EVERY_PART_OF_A_RECIPE: dict[str, Any] = {  # keys of the section train
+    "augmentation": {"mirror": "alternating", "shift": 2, "cutout": 8},
+    "class_weights": "balanced",
+    "label_smoothing": 0.1,
+    "schedule": {"kind": "one_cycle", "rise": 0.3, "first": 0.1, "last": 0.01},
+    "nesterov": True,
+    "weight_decay": 0.01,
+    "weight_average": 0.9,
+    "early_stopping": None,
+}
 SETTINGS = parameters.load(PARAMS_FILE)
 
 

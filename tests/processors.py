@@ -1,7 +1,7 @@
 """Run a small pipeline as other processors would, and compare every byte that it ends in.
 
 ``python -m tests.processors`` runs verify, train, validate, test and report on drawn images: natively with one thread,
-with two and with eight, and on processors that QEMU emulates. It does so for four kinds of network and optimizer. The
+with two and with eight, and on processors that QEMU emulates. It does so for five kinds of network and recipe. The
 files of each run must be those of the native run with one thread. ``python -m tests.processors EPYC-v1`` emulates that
 one alone; names are those of ``qemu-x86_64 -cpu help``.
 
@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import joblib
 from PIL import Image
 
-from tests.defaults import PARAMS_FILE, ROOT
+from tests.defaults import EVERY_PART_OF_A_RECIPE, PARAMS_FILE, ROOT, SMALL_RESIDUAL
 from tests.drawn import draw_folder
 from tests.projects import Project
 
@@ -53,6 +53,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "train.optimizer": "rmsprop",
         "train.learning_rate": 0.001,
     },
+    "residual": SMALL_RESIDUAL | {f"train.{key}": value for key, value in EVERY_PART_OF_A_RECIPE.items()},
 }
 SMALL = {
     "dataset.root": "data/small",

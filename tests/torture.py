@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.defaults import PARAMS_FILE, ROOT
+from tests.defaults import EVERY_PART_OF_A_RECIPE, PARAMS_FILE, ROOT, SMALL_RESIDUAL
 from tests.drawn import draw_folder
 from tests.projects import Project, new_project
 
@@ -69,8 +69,8 @@ def small_pipeline(folder: Path) -> tuple[Project, list[str]]:
         {
             "dataset.train": ["first", "second", "large"],
             "train.epochs": 30,
-            "train.schedule.patience": 1,
-            "train.early_stopping.patience": 30,
+            **SMALL_RESIDUAL,
+            **{f"train.{key}": value for key, value in EVERY_PART_OF_A_RECIPE.items()},
         }
     )
     project.run("git", "add", "--force", "data/tiny")  # ignored as any images, they would be cleaned away

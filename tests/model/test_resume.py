@@ -13,6 +13,7 @@ from stages.model.history import Training
 from stages.model.resume import fingerprint
 from stages.model.state import TrainingState
 from stages.splits.packed import Split
+from tests.defaults import EVERY_PART_OF_A_RECIPE
 from tests.trainings import SMALL, digest, recipe
 
 pytestmark = pytest.mark.slow
@@ -24,15 +25,6 @@ class Killed(BaseException):
 
 # Every rule has to act, and every optional part to be on, so that a counter or a variable that was lost would show.
 PLATEAU = {"schedule": {"kind": "plateau", "factor": 0.5, "patience": 2, "min_delta": 0.05}}
-WITH_EVERYTHING = {
-    "schedule": {"kind": "one_cycle", "rise": 0.3, "first": 0.1, "last": 0.01},
-    "augmentation": {"mirror": "alternating", "shift": 2, "cutout": 4},
-    "class_weights": "balanced",
-    "label_smoothing": 0.1,
-    "nesterov": True,
-    "weight_decay": 0.01,
-    "weight_average": 0.9,
-}
 
 
 def run(
@@ -49,7 +41,9 @@ def run(
     return digest(trained.network), trained.course
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "adam"}, WITH_EVERYTHING], ids=["sgd", "adam", "everything"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimizer": "adam"}, EVERY_PART_OF_A_RECIPE], ids=["sgd", "adam", "everything"]
+)
 @pytest.mark.parametrize("epochs", [1, 4])
 def test_a_killed_training_ends_in_equal_weights(
     tmp_path: Path, training_split: Split, validation_split: Split, changes: dict[str, Any], epochs: int
