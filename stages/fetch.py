@@ -60,10 +60,10 @@ def write_zips(archive: Path, sources: Sequence[Source], contents: Contents, fol
         UserError: the archive is none of ``sources`` or does not hold ``contents``.
     """
     images = contents.images_per_batch * len(contents.checksums)
-    with atomic_folder(folder) as part, progress("encoding", images, "images") as shown:
+    with atomic_folder(folder) as part, progress("encoding", images, "images") as bar:
         for batch in read_batches(archive, sources, contents):
             write_zip(batch, part / f"{batch.name}.zip")
-            shown.advance(len(batch.labels))
+            bar.advance(len(batch.labels))
 
 
 def _named_archive(name: str) -> tuple[Path, str]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stages.common.console import progress, run_stage
-from stages.common.names import shown
+from stages.common.file_names import printable
 from stages.common.rounding import percent, rounded
 from stages.dataset.bit_depth import FULL_DEPTH
 from stages.dataset.decoding import decode_image
@@ -94,7 +94,7 @@ def batches(images: Iterable[LooseImage], image_size: int, depth: int = FULL_DEP
                 pixels.append(np.asarray(decode_image(image.read(), image_size, depth)[0]))
             names.append(image.name)
         except UnreadableError as error:
-            errors.append(f"{shown(image.name)}: {error}")
+            errors.append(f"{printable(image.name)}: {error}")
         if len(names) + len(errors) == at_once:
             yield batch()
             names, pixels, errors = [], [], []
@@ -130,8 +130,8 @@ def _as_row(classes: Sequence[str]) -> Callable[[str, Sequence[tuple[str, float]
 
     def row(name: str, best: Sequence[tuple[str, float]]) -> str:
         return "".join(
-            f"{shown(label):{width}} {percent(probability, 2, 2):>7}  " for label, probability in best
-        ) + shown(name)
+            f"{printable(label):{width}} {percent(probability, 2, 2):>7}  " for label, probability in best
+        ) + printable(name)
 
     return row
 

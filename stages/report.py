@@ -1,7 +1,7 @@
 """report: what all stages found, on one page.
 
-Reads what the other stages wrote as tables, sentences and pictures, and the parameters. Writes ``plots/report.html``,
-and in short ``metrics/report.md``. It opens no image of the dataset and no model.
+Reads the tables, sentences and pictures of the other stages, and the parameters. Writes ``plots/report.html``, and a
+short form, ``metrics/report.md``. Opens no image of the dataset and no model.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from stages.common.parameter_file import Excerpt
 from stages.dataset import metrics, near_pairs
 from stages.evaluation import calibration, findings, mistakes, results
 from stages.model import history, summary
-from stages.page import page
-from stages.page.page import Page
+from stages.page import render
+from stages.page.render import Page
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "scipy", "matplotlib", "pillow", "dvc")
 
 
 class Settings(Excerpt):
-    # The page only shows these, as the file has them.
+    # The page shows these as they are in the file.
     seed: int
     dataset: dict[str, Any]
     model: dict[str, Any]
@@ -40,7 +40,7 @@ def report() -> None:
     parameters.check()
     settings = parameter_file.load(Settings)
     bins = calibration.load(Path("plots/test/reliability.json"))
-    shown = Page(
+    page = Page(
         settings=settings.model_dump(by_alias=True),
         dataset=metrics.load(Path("metrics/dataset.json")),
         layers=summary.load(Path("models/layers.json")),
@@ -58,8 +58,8 @@ def report() -> None:
         versions={name: version(name) for name in PACKAGES},
     )
     with all_or_none() as place:
-        write_text(place("plots/report.html"), page.as_html(shown))
-        write_text(place("metrics/report.md"), page.as_markdown(shown))
+        write_text(place("plots/report.html"), render.as_html(page))
+        write_text(place("metrics/report.md"), render.as_markdown(page))
     print("report: the whole run is on one page, plots/report.html; in short in metrics/report.md")
 
 

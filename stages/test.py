@@ -1,4 +1,4 @@
-"""test: what the model reaches on the test split, which chose nothing.
+"""test: how good the model is on the test split, which chose nothing.
 
 Reads the model, the verified split ``test`` and the parameters ``test``. Writes the headline metrics with 95 %
 intervals, those of each class, findings in sentences, and the confusion matrix, the ROC curves, F1 by class, the
@@ -34,30 +34,32 @@ def test() -> None:
     classes = members.read_classes("models/model.keras")
     class_names.refuse_others(classes, split.classes)
     probabilities = predict_probabilities(model, split.images)
-    found = scores.evaluate(split.labels, probabilities, classes)
-    sentences = findings.on_test(found, settings.test)
+    scored = scores.evaluate(split.labels, probabilities, classes)
+    sentences = findings.on_test(scored, settings.test)
     bins = calibration.reliability(split.labels, probabilities)
-    worst = mistakes.most_confident(split.images, split.labels, probabilities, classes, split.names)
-    headline = scores.headline(found) | {"auc_macro": found.auc_macro}
-    of_95 = intervals.headline(split.labels, probabilities, found)
+    worst = mistakes.most_confident(split.images, split.labels, probabilities, classes, split.image_names)
+    test_results = Results(
+        figures=scores.headline(scored) | {"auc_macro": scored.auc_macro},
+        intervals=intervals.headline(split.labels, probabilities, scored),
+        classes=scores.by_class(scored),
+    )
 
     with all_or_none() as place:
-        written = Results(headline, of_95, scores.by_class(found))
-        results.write(written, place("metrics/test.json"), place("metrics/test_classes.json"))
+        results.write(test_results, place("metrics/test.json"), place("metrics/test_classes.json"))
         write_text(place("metrics/test_findings.md"), findings.as_markdown("Findings on the test", sentences))
         plots = place("plots/test")
-        named = predictions.named(split.names, split.labels, found.predictions, classes)
+        named = predictions.named(split.image_names, split.labels, scored.predicted, classes)
         predictions.write(plots / "predictions.csv", named)
-        write_json_rows(plots / "roc.json", scores.roc_points(found))
-        write_json_rows(plots / "f1.json", scores.f1_bars(found))
+        write_json_rows(plots / "roc.json", scores.roc_points(scored))
+        write_json_rows(plots / "f1.json", scores.f1_bars(scored))
         calibration.write(plots / "reliability.json", bins)
         mistakes.write(plots / "mistakes.json", worst)
-        write_figure(plots / "confusion_matrix.png", figures.confusion_matrix(found, "Confusion matrix, test split"))
-        write_figure(plots / "roc.png", figures.roc_curves(found, "ROC curves by class, test split"))
+        write_figure(plots / "confusion_matrix.png", figures.confusion_matrix(scored, "Confusion matrix, test split"))
+        write_figure(plots / "roc.png", figures.roc_curves(scored, "ROC curves by class, test split"))
         reliability = figures.reliability(bins, "Reliability of the probabilities, test split")
         write_figure(plots / "reliability.png", reliability)
-    of_split = f"accuracy {percent(found.accuracy)}, macro F1 {number(found.f1_macro, 4)}"
-    print(f"test: {of_split} on {len(split.labels):,} images")
+    headline = f"accuracy {percent(scored.accuracy)}, macro F1 {number(scored.f1_macro, 4)}"
+    print(f"test: {headline} on {len(split.labels):,} images")
     print("\n".join(f"test: {sentence}" for sentence in sentences))
 
 

@@ -101,12 +101,12 @@ def _decode(folders: Mapping[str, tuple[ImageFolder, ...]], parts: Mapping[str, 
     for split, part in parts.items():
         packed.allocate_images(part, sum(len(folder.members) for folder in folders[split]), image_size)
         tasks += tasks_of(folders[split], part, image_size)
-    size = sum(folder.size for of_split in folders.values() for folder in of_split)
+    size = sum(folder.size for split_folders in folders.values() for folder in split_folders)
     processes = min(os.cpu_count() or 1, 1 + size // BYTES_A_PROCESS, max(1, len(tasks)))
     total = sum(len(task.members) for task in tasks)
     started = time.monotonic()
-    with progress("verify", total, "images") as shown:
-        images = decode(tasks, processes, shown.advance)
+    with progress("verify", total, "images") as bar:
+        images = decode(tasks, processes, bar.advance)
     seconds = max(time.monotonic() - started, 1e-3)
     print(f"verify: {total:,} images in {seconds:.1f} s, {total / seconds:,.0f} a second, processes: {processes}")
     return images
@@ -130,9 +130,9 @@ def _stop_at_failures(inspection: Inspection, dataset: Dataset, outcomes: Sequen
         write_csv(FAILURES, ("check", *Issue._fields), rows)
         lines[0] += f"; every finding is in {FAILURES}"
     for outcome in told:
-        shown, severity = (SHOWN_ISSUES, "") if outcome.severity == "error" else (1, "warning, ")
-        examples = "; ".join(f"{subject} {problem}" for subject, problem, _ in outcome.sample[:shown])
-        more = " ..." * (outcome.found > shown)
+        examples_shown, severity = (SHOWN_ISSUES, "") if outcome.severity == "error" else (1, "warning, ")
+        examples = "; ".join(f"{subject} {problem}" for subject, problem, _ in outcome.sample[:examples_shown])
+        more = " ..." * (outcome.found > examples_shown)
         lines.append(f"  {outcome.check} ({severity}{outcome.found:,}): {examples}{more}")
     raise UserError("\n".join(lines))
 
@@ -145,7 +145,7 @@ def _pack(inspection: Inspection, parts: Mapping[str, Path]) -> None:
             packed.keep_images(part, keep)
         rows = np.flatnonzero(in_split)[keep]
         sizes = np.bincount(inspection.folder_of[rows], minlength=len(inspection.all_folders))
-        names = [inspection.names[row] for row in rows]
+        names = [inspection.image_names[row] for row in rows]
         depth = inspection.images.depth
         packed.complete(part, inspection.labels[rows], inspection.classes, sizes[sizes > 0].tolist(), names, depth)
 
@@ -168,7 +168,7 @@ def _show_near_pairs(outcomes: Sequence[Outcome], parts: Mapping[str, Path], plo
         for issue in warning.sample
     ]
     splits = (packed.load(part) for part in parts.values())
-    pairs = near_pairs.sample(listed, ((split.names, split.images) for split in splits))
+    pairs = near_pairs.sample(listed, ((split.image_names, split.images) for split in splits))
     near_pairs.write(plots / "near_duplicates.json", pairs)
 
 

@@ -79,7 +79,7 @@ def change_directory(path: Path, offset: int, value: bytes) -> None:
     path.write_bytes(content)
 
 
-def made_of(path: Path, names: list[bytes], extra: bytes = b"") -> Path:
+def zip_of_names(path: Path, names: list[bytes], extra: bytes = b"") -> Path:
     """A zip whose members' names are these bytes, without the flag that says that they are UTF-8."""
     stand_ins = [chr(ord("A") + number) * len(name) for number, name in enumerate(names)]
     with zipfile.ZipFile(path, "w") as archive:

@@ -119,7 +119,7 @@ def page(handler: Handler) -> None:
     handler.wfile.write(b"<html></html>")
 
 
-def of_another_size(handler: Handler) -> None:
+def another_size(handler: Handler) -> None:
     handler.begin(Content_Length=5)
     handler.wfile.write(b"12345")
 
@@ -138,7 +138,7 @@ def endless(handler: Handler) -> None:
             return
 
 
-def of_another_range(handler: Handler) -> None:
+def another_range(handler: Handler) -> None:
     handler.begin(206, Content_Range=f"bytes 5-9/{len(CONTENT)}", Content_Length=5)
     handler.wfile.write(b"12345")
 

@@ -133,9 +133,9 @@ def test_dvc_compares_a_change_with_the_last_commit(project: Project) -> None:
     assert changed["metrics/train.json"]["epochs"] == {"old": 2, "new": 1, "diff": -1}
     parameters = json.loads(project.run("dvc", "params", "diff", "--json"))["params.yaml"]
     assert parameters["train.epochs"] == {"old": 2, "new": 1, "diff": -1}
-    shown = project.run("dvc", "metrics", "show")
-    assert "metrics/test.json" in shown
-    assert "interval" not in shown  # they are in the file; in the table they would be two columns of three
+    table = project.run("dvc", "metrics", "show")
+    assert "metrics/test.json" in table
+    assert "interval" not in table  # they are in the file; in the table they would be two columns of three
     assert "report" in project.run("dvc", "dag")
     for command in (["show"], ["diff", "HEAD"]):
         page = project.run("dvc", "plots", *command).strip().removeprefix("file://")
@@ -155,9 +155,9 @@ def test_dvc_draws_each_plot_once_and_finds_its_data(reproduced: Project, comman
 
 def test_an_experiment_is_run_and_shown(project: Project) -> None:
     project.run("dvc", "exp", "run", "--name", "slower", "-S", "train.learning_rate=0.001")
-    shown = project.run("dvc", "exp", "show", "--csv")
-    assert "slower" in shown
-    assert "0.001" in shown
+    table = project.run("dvc", "exp", "show", "--csv")
+    assert "slower" in table
+    assert "0.001" in table
 
 
 @pytest.fixture(scope="module")
@@ -195,10 +195,10 @@ def test_every_way_of_running_an_experiment_works_with_own_images(clone: Project
     clone.run(*run, "--name", "queued", "--queue", "-S", "test.auc_classes=2")
     clone.run("dvc", "queue", "start")
     clone.run("dvc", "queue", "logs", "--follow", "queued")
-    shown = clone.run("dvc", "exp", "show", "--csv")
+    table = clone.run("dvc", "exp", "show", "--csv")
     committed = clone.run("git", "log", "--all", "--name-only", "--format=")
     for name in ("here", "apart", "queued"):
-        assert name in shown
+        assert name in table
     assert "params.yaml" in committed
     assert not re.search(r"^data/.*\.(png|zip)$", committed, re.MULTILINE)
 

@@ -30,7 +30,7 @@ from stages.predict import best_classes, predict
 from stages.splits import packed
 from tests.defaults import ROOT, SETTINGS
 from tests.drawn import CLASSES, draw_folder, make_split
-from tests.folders import LITTER, NOTES, decoded_into, made_of, write_folder, write_zip
+from tests.folders import LITTER, NOTES, decoded_into, write_folder, write_zip, zip_of_names
 from tests.images import (
     EXIF,
     JPEG,
@@ -232,8 +232,8 @@ def test_litter_and_notes_are_passed_over_as_verify_does_it(tmp_path: Path, monk
 
 def test_names_in_a_zip_are_shown_as_their_maker_saw_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    made_of(Path("of zip.zip"), ["Käse/1.png".encode()])
-    made_of(Path("of Windows.zip"), ["Käse\\1.png".encode("cp437")])
+    zip_of_names(Path("of zip.zip"), ["Käse/1.png".encode()])
+    zip_of_names(Path("of Windows.zip"), ["Käse\\1.png".encode("cp437")])
     images = list(find_images(["of zip.zip", "of Windows.zip"]))
     assert [image.name for image in images] == ["of zip.zip/Käse/1.png", "of Windows.zip/Käse/1.png"]
 

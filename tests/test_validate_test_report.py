@@ -169,8 +169,8 @@ def test_the_headlines_are_scikit_learns_of_the_models_predictions(project: Path
 def test_the_headlines_of_both_splits_have_the_same_names_and_the_test_an_auc_and_intervals(project: Path) -> None:
     validate()
     evaluate_test()
-    of_validation, of_test = (json.loads(Path(f"metrics/{name}.json").read_text()) for name in ("validation", "test"))
-    assert [*of_validation, "auc_macro", "interval_95"] == list(of_test)
+    validation, test = (json.loads(Path(f"metrics/{name}.json").read_text()) for name in ("validation", "test"))
+    assert [*validation, "auc_macro", "interval_95"] == list(test)
 
 
 def test_every_headline_of_the_test_has_an_interval(project: Path) -> None:
@@ -296,8 +296,8 @@ def test_a_class_without_test_images_has_no_figures_in_any_output(project: Path)
     for name in ("f1", "roc"):
         rows = json.loads(Path(f"plots/test/{name}.json").read_text())
         assert {row["class"] for row in rows} == set(CLASSES[:2])
-    of_two = [written[name]["f1"] for name in CLASSES[:2]]
-    assert json.loads(Path("metrics/test.json").read_text())["f1_macro"] == pytest.approx(np.mean(of_two), abs=1e-6)
+    f1 = [written[name]["f1"] for name in CLASSES[:2]]
+    assert json.loads(Path("metrics/test.json").read_text())["f1_macro"] == pytest.approx(np.mean(f1), abs=1e-6)
     said = Path("metrics/test_findings.md").read_text()
     assert "Without images in the split, so without figures, and in no average: red &" in said.replace("\\", "")
 
@@ -414,5 +414,5 @@ def test_what_a_stage_did_not_write_is_an_error_of_report_that_names_file_and_st
 )
 def test_a_history_that_train_did_not_write_is_an_error(path: str, text: str, project: Path) -> None:
     Path(path).write_text(text)
-    with pytest.raises(UserError, match="is not what `train` writes"):
+    with pytest.raises(UserError, match=f"^{path} is not what `train` writes "):
         validate()

@@ -82,10 +82,10 @@ def test_a_sound_dataset_is_packed_and_described(root: Path) -> None:
     assert train.images.shape == (24, 16, 16, 3)
     assert train.classes == CLASSES
     assert train.folder_sizes == (12, 12)
-    assert train.names[0] == "a/000_circle/000.png"
+    assert train.image_names[0] == "a/000_circle/000.png"
     assert np.array_equal(train.images[0], np.asarray(Image.open(root / "a/000_circle/000.png")))
     assert train.labels.tolist() == [label for _ in "ab" for label in range(3) for _ in range(4)]
-    assert packed.load("data/verified/test").names[-1] == "d/002_cross/003.png"
+    assert packed.load("data/verified/test").image_names[-1] == "d/002_cross/003.png"
     assert json.loads(Path("metrics/dataset.json").read_text()) == {
         "train_images": 24,
         "validation_images": 12,
@@ -130,16 +130,16 @@ def test_warnings_are_counted_by_check_and_listed_with_their_files(root: Path) -
     ]
 
 
-@pytest.mark.parametrize(("split", "of_test"), [("c", 0), ("d", 1)])
-def test_the_test_images_with_a_near_duplicate_in_train_are_counted_apart(root: Path, split: str, of_test: int) -> None:
+@pytest.mark.parametrize(("folder", "leaked"), [("c", 0), ("d", 1)])
+def test_the_test_images_with_a_near_duplicate_in_train_are_counted_apart(root: Path, folder: str, leaked: int) -> None:
     shutil.unpack_archive(root / "d.zip", root / "d")
     (root / "d.zip").unlink()
     pixels = np.array(Image.open(root / "a/000_circle/000.png"))
     pixels[0, 0] ^= 1
-    Image.fromarray(pixels).save(root / split / "000_circle/000.png")
+    Image.fromarray(pixels).save(root / folder / "000_circle/000.png")
     verify()
     metrics = json.loads(Path("metrics/dataset.json").read_text())
-    assert (metrics["near_leaked_images"], metrics["near_leaked_test_images"]) == (1, of_test)
+    assert (metrics["near_leaked_images"], metrics["near_leaked_test_images"]) == (1, leaked)
 
 
 def test_near_duplicates_are_shown_as_verified_beside_images_that_are_left_out(root: Path) -> None:
@@ -151,9 +151,9 @@ def test_near_duplicates_are_shown_as_verified_beside_images_that_are_left_out(r
     verify()
     (pair,) = near_pairs.load(Path("plots/dataset/near_duplicates.json"))
     assert pair[:2] == ("near_duplicate", ("b/002_cross/000.png", "a/001_square/000.png"))
-    shown = [np.asarray(Image.open(io.BytesIO(picture))) for picture in pair.pictures]
-    assert np.array_equal(shown[0], pixels)
-    assert np.array_equal(shown[1], np.asarray(Image.open(root / "a/001_square/000.png")))
+    pictures = [np.asarray(Image.open(io.BytesIO(picture))) for picture in pair.pictures]
+    assert np.array_equal(pictures[0], pixels)
+    assert np.array_equal(pictures[1], np.asarray(Image.open(root / "a/001_square/000.png")))
 
 
 def test_near_duplicates_that_are_not_asked_for_are_not_shown(root: Path) -> None:
@@ -249,7 +249,7 @@ def test_folders_as_people_make_them_are_packed_like_plain_ones(root: Path) -> N
         assert made.labels.tolist() == plain.labels.tolist()
         assert made.classes == plain.classes
     assert json.loads(Path("metrics/dataset.json").read_text())["warnings"] == {"total": 0}
-    train = packed.load("data/verified/train").names
+    train = packed.load("data/verified/train").image_names
     assert (train[0], train[12]) == ("a/a/000_circle/000.png", "b/000_circle/batch 2/000.png")
     assert all((root / name).exists() for name in train)
 
@@ -290,10 +290,10 @@ def test_unreadable_images_are_left_out_where_they_are_no_error(root: Path) -> N
     (root / "b/001_square/001.png").write_bytes(b"")
     verify()
     train = packed.load("data/verified/train")
-    assert len(train.images) == len(train.labels) == len(train.names) == 23
+    assert len(train.images) == len(train.labels) == len(train.image_names) == 23
     assert train.folder_sizes == (12, 11)
-    assert "b/001_square/001.png" not in train.names
-    for name, image in zip(train.names, train.images, strict=True):
+    assert "b/001_square/001.png" not in train.image_names
+    for name, image in zip(train.image_names, train.images, strict=True):
         assert np.array_equal(image, np.asarray(Image.open(root / name)))
     assert sorted(path.name for path in Path("data/verified/train").iterdir()) == [
         "images.npy",
@@ -532,7 +532,7 @@ def test_images_of_12_bits_in_16_are_neither_dark_nor_unequal_and_a_warning_tell
     for name in ("train", "validation"):
         split = packed.load(f"data/verified/{name}")
         assert split.depth == 12
-        for image, image_name in zip(split.images, split.names, strict=True):
+        for image, image_name in zip(split.images, split.image_names, strict=True):
             assert np.array_equal(image, np.stack([expected[image_name]] * 3, axis=2))
     assert "converted from mode I;16, taken as 12 bits a channel, as many as the training images use" in (
         capsys.readouterr().out

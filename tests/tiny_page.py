@@ -14,8 +14,8 @@ from stages.evaluation import calibration, figures, mistakes, scores
 from stages.evaluation.results import Interval, Results
 from stages.model.history import Epoch, Training
 from stages.model.summary import Layer
-from stages.page import page
-from stages.page.page import Page
+from stages.page import render
+from stages.page.render import Page
 from tests.defaults import SETTINGS
 
 CLASSES = ("blue", "green | <script>alert(1)</script>", "red & *grey*")
@@ -35,7 +35,7 @@ def _content() -> dict[str, Any]:
     images = random.integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
     found = scores.evaluate(labels, probabilities, CLASSES)
     headline = scores.headline(found) | {"auc_macro": found.auc_macro}
-    intervals = {name: Interval(0.51 + i / 100, 0.79) for i, name in enumerate(page.METRICS)}
+    intervals = {name: Interval(0.51 + i / 100, 0.79) for i, name in enumerate(render.METRICS)}
     pictures = (thumbnail(images[0]), thumbnail(images[1]))
     bins = calibration.reliability(labels, probabilities)
     training = Training((Epoch(1, 1.5, 0.4, 1.4, 0.45, 0.01), Epoch(2, 1.2, 0.5, 1.3, 0.5, 0.01)), 2, (), False, 499)

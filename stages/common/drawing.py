@@ -1,22 +1,23 @@
-"""matplotlib without a user's settings; every other module takes it from here."""
+"""matplotlib without the user's settings; every other module takes it from here."""
 
-# ruff: noqa: E402 (matplotlib's parts come after its settings)
+# ruff: noqa: E402 (matplotlib is imported without its settings first)
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 
 @contextmanager
 def _without_settings_file() -> Iterator[None]:
-    """Let matplotlib, imported meanwhile, find no ``matplotlibrc`` but its own.
+    """Let an import of matplotlib in the block find no ``matplotlibrc`` but its own.
 
-    It looks in the current folder and in that of its configuration. To set its defaults afterwards would not do: some
-    settings have been used by then (``image.lut``), and a file that it can't read has ended the import.
+    It looks in the current folder and in its configuration folder. Resetting the defaults afterwards is too late: the
+    import uses some settings (``image.lut``), and fails on a file that it can't read.
     """
     here = Path.cwd()
     configuration = os.environ.get("MPLCONFIGDIR")
@@ -27,7 +28,7 @@ def _without_settings_file() -> Iterator[None]:
             yield
         finally:
             os.chdir(here)
-            # Given back, since the list of fonts is kept there too, and takes seconds to make.
+            # Restored because the list of fonts is kept there too, and takes seconds to make.
             del os.environ["MPLCONFIGDIR"]
             if configuration is not None:
                 os.environ["MPLCONFIGDIR"] = configuration
@@ -48,10 +49,25 @@ __all__ = [
     "ConstrainedLayoutEngine",
     "Figure",
     "FigureCanvasAgg",
-    "FontProperties",
     "FuncFormatter",
     "MaxNLocator",
     "PercentFormatter",
-    "findfont",
-    "get_font",
+    "drawable",
 ]
+
+LONGEST_NAME = 32  # characters; a longer name would leave no room for the picture
+
+
+def drawable(name: str) -> str:
+    """``name``, such as a class's, as matplotlib should draw it: literally, on one line, shortened if long.
+
+    Characters that the font lacks become empty boxes. matplotlib would draw them too, but with a warning for each.
+    """
+    short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    available = "".join(character if ord(character) in _font_characters() else "□" for character in short)
+    return available.replace("$", r"\$")  # matplotlib reads what stands between two bare dollars as a formula
+
+
+@cache
+def _font_characters() -> frozenset[int]:
+    return frozenset(get_font(findfont(FontProperties())).get_charmap())

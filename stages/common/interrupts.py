@@ -38,7 +38,7 @@ def end_loading_at_once() -> None:
 
 
 @contextmanager
-def raised(name: str) -> Iterator[None]:
+def handled(name: str) -> Iterator[None]:
     """Raise an interrupt inside the block, and end the process when the exception leaves it.
 
     Raises:
@@ -67,7 +67,7 @@ def raised(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def left_to_this_process() -> Iterator[None]:
+def hidden_from_children() -> Iterator[None]:
     """Let processes that the block starts never hear of Ctrl-C, which a terminal sends to all of them.
 
     One that comes meanwhile reaches this process when the block is done.

@@ -20,7 +20,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import Node, ScalarNode
 
 from stages.common.console import UserError
-from stages.common.names import shown
+from stages.common.file_names import printable
 
 PATH = Path("params.yaml")
 MAX_DIGITS = 100
@@ -146,7 +146,7 @@ def _key(location: tuple[int | str, ...], values: Any) -> str:
         if isinstance(part, int):
             key += f"[{part}]"
         elif part in values or (depth == len(location) and part not in values.values()):
-            key += f".{shown(part)}"
+            key += f".{printable(part)}"
         else:
             continue
         values = values[part] if not isinstance(values, dict) or part in values else {}

@@ -28,11 +28,11 @@ def number(value: float, decimals: int, most: int = DECIMALS, perfect: float = 1
     """
     for places in range(decimals, most + 1):
         text = f"{value:{sign}.{places}f}"
-        shown, size = abs(float(text)), abs(value)
-        if shown == size or (shown != 0 and not size < perfect <= shown):
+        written, size = abs(float(text)), abs(value)
+        if written == size or (written != 0 and not size < perfect <= written):
             return text
-    limit = 10.0**-most if shown == 0 else perfect - 10.0**-most
-    below = (shown == 0) == (value > 0)
+    limit = 10.0**-most if written == 0 else perfect - 10.0**-most
+    below = (written == 0) == (value > 0)
     return f"{'<' if below else '>'}{math.copysign(limit, value):{sign}.{most}f}"
 
 

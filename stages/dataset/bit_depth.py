@@ -39,7 +39,7 @@ def depth_of(image: Image.Image) -> int:
     return next(depth for depth in DEPTHS if depth >= 8 + high.bit_length())
 
 
-def common(depths: Iterable[int]) -> int:
+def common_depth(depths: Iterable[int]) -> int:
     """The depth for all images, given those of the training images; full if none of these has 16 bits a channel."""
     return max(depths, default=FULL_DEPTH)
 
@@ -90,7 +90,7 @@ def _low_bytes(data: bytes, stored: str) -> Image.Image:
     return Image.merge("RGBA", [image.getchannel("G")] * 4) if stored == "LA;16B" else image
 
 
-def described(depth: int, own: int) -> str:
+def description(depth: int, own: int) -> str:
     """What a user is told of an image of 16 bits a channel that needs ``own`` of them and was taken as of ``depth``."""
     if depth == FULL_DEPTH:
         return "taken as 16 bits a channel" + f", of which it uses {own}" * (own < depth)

@@ -117,7 +117,9 @@ def blank_image(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
     flat = (inspection.images.deviations < dataset.thresholds.blank_deviation).all(axis=1) & inspection.readable
     for row in np.flatnonzero(flat):
         red, green, blue = inspection.images.means[row]
-        yield Issue(inspection.names[row], f"is blank: red {red:.0f}, green {green:.0f}, blue {blue:.0f} all over")
+        yield Issue(
+            inspection.image_names[row], f"is blank: red {red:.0f}, green {green:.0f}, blue {blue:.0f} all over"
+        )
 
 
 def class_imbalance(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
@@ -266,14 +268,14 @@ def _refused(inspection: Inspection, check: str) -> Iterator[Issue]:
 
 def _by_image(inspection: Inspection, problems: Mapping[int, str]) -> Iterator[Issue]:
     for row, problem in problems.items():
-        yield Issue(inspection.names[row], problem)
+        yield Issue(inspection.image_names[row], problem)
 
 
 def _pairs(inspection: Inspection, pairs: NDArray[np.int64], problem: str) -> Iterator[Issue]:
     """An issue for the first image of each pair; ``problem`` has a place for the name of the second."""
     for row, other in pairs:
-        partner = inspection.names[other]
-        yield Issue(inspection.names[row], problem.format(partner), partner)
+        partner = inspection.image_names[other]
+        yield Issue(inspection.image_names[row], problem.format(partner), partner)
 
 
 def _copies(

@@ -34,7 +34,7 @@ from PIL.ImageFile import ImageFile
 
 from stages.common import interrupts
 from stages.common.console import UserError
-from stages.common.names import shown
+from stages.common.file_names import printable
 from stages.dataset import bit_depth, metadata, near_duplicates
 from stages.dataset.bit_depth import FULL_DEPTH
 from stages.dataset.image_folders import ImageFolder, Member, UnreadableError, reader
@@ -132,18 +132,18 @@ def decode(tasks: Sequence[Task], processes: int, advance: Callable[[int], None]
         UserError: a process was killed.
     """
     results = []
-    with _mapping(processes) as mapping:
-        for result in mapping(_decode_task, tasks):
+    with _parallel_map(processes) as map_tasks:
+        for result in map_tasks(_decode_task, tasks):
             results.append(result)
             advance(len(result.digests))
         training = [result for task, result in zip(tasks, results, strict=True) if task.split == tasks[0].split]
-        depth = bit_depth.common(own for result in training for own in result.depths.values())
+        depth = bit_depth.common_depth(own for result in training for own in result.depths.values())
         if depth < FULL_DEPTH:
             again = [index for index, result in enumerate(results) if result.depths]
-            better = mapping(_decode_task, [tasks[index]._replace(depth=depth) for index in again])
+            better = map_tasks(_decode_task, [tasks[index]._replace(depth=depth) for index in again])
             for index, result in zip(again, better, strict=True):
                 results[index] = result
-    return _joined(results, depth)
+    return _concatenated(results, depth)
 
 
 def decode_image(data: bytes, size: int | None, depth: int = FULL_DEPTH) -> tuple[Image.Image, str]:
@@ -160,7 +160,7 @@ def decode_image(data: bytes, size: int | None, depth: int = FULL_DEPTH) -> tupl
 def _convert(data: bytes, size: int | None, depth: int) -> Converted:
     if not data:
         raise UnreadableError("is empty")
-    data, orientation = metadata.cut_out(data)
+    data, orientation = metadata.strip(data)
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -174,7 +174,7 @@ def _convert(data: bytes, size: int | None, depth: int) -> Converted:
             own = bit_depth.depth_of(image)
             shallow = bit_depth.to_eight_bits(image, data, deep, depth)
             rgb, conversion = _to_square_rgb(shallow, size, orientation, image.mode)
-            taken = bit_depth.described(depth, own)
+            taken = bit_depth.description(depth, own)
             return Converted(rgb, f"{conversion}, {taken}" if conversion else taken, own)
     except UnreadableError:
         raise
@@ -183,7 +183,7 @@ def _convert(data: bytes, size: int | None, depth: int) -> Converted:
     except UnidentifiedImageError:
         raise UnreadableError(_why_not_identified(data)) from None
     except Exception as error:  # decoders raise whatever a damaged file leads them to, IndexError and struct.error too
-        raise UnreadableError(f"can't be decoded: {shown(str(error)) or type(error).__name__}") from error
+        raise UnreadableError(f"can't be decoded: {printable(str(error)) or type(error).__name__}") from error
 
 
 def _is_animated(image: ImageFile) -> bool:
@@ -230,7 +230,7 @@ def _why_not_identified(data: bytes) -> str:
             try:
                 open_image(BytesIO(data), "")
             except Exception as error:
-                return f"{reason} that can be opened: {shown(str(error))}"
+                return f"{reason} that can be opened: {printable(str(error))}"
     return reason
 
 
@@ -316,7 +316,7 @@ def _grey(channels: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
     return np.stack([np.asarray(image) for image in small])
 
 
-def _joined(results: Sequence[Decoded], depth: int) -> Decoded:
+def _concatenated(results: Sequence[Decoded], depth: int) -> Decoded:
     if not results:
         no_spectra, no_channels = np.zeros((0, near_duplicates.LENGTH), np.int8), np.zeros((0, 3), np.float32)
         return Decoded({}, {}, {}, depth, np.zeros(0, np.uint64), no_spectra, no_channels, no_channels)
@@ -339,11 +339,11 @@ def _joined(results: Sequence[Decoded], depth: int) -> Decoded:
     )
 
 
-_Mapping = Callable[[Callable[[Task], Decoded], Iterable[Task]], Iterator[Decoded]]
+_Map = Callable[[Callable[[Task], Decoded], Iterable[Task]], Iterator[Decoded]]
 
 
 @contextmanager
-def _mapping(processes: int) -> Iterator[_Mapping]:
+def _parallel_map(processes: int) -> Iterator[_Map]:
     """``map``, over ``processes`` processes where they are more than one."""
     if processes == 1:
         yield map
@@ -352,7 +352,7 @@ def _mapping(processes: int) -> Iterator[_Mapping]:
     pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_set_up_process)
 
     def mapped(function: Callable[[Task], Decoded], tasks: Iterable[Task]) -> Iterator[Decoded]:
-        with interrupts.left_to_this_process():
+        with interrupts.hidden_from_children():
             return pool.map(function, tasks)  # starts the processes
 
     try:

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.common.drawing import Figure, FuncFormatter, MaxNLocator
-from stages.common.labels import label
+from stages.common.drawing import Figure, FuncFormatter, MaxNLocator, drawable
 
 WIDTH = 11.0  # inches
 SAMPLES_A_CLASS = 12
@@ -26,31 +25,33 @@ def samples(images: NDArray[np.uint8], labels: NDArray[np.int32], classes: Seque
         images: shape (n, size, size, 3), RGB.
         labels: shape (n,), indices into ``classes``.
     """
-    shown = np.unique(np.linspace(0, len(classes) - 1, min(len(classes), MOST_ROWS)).round().astype(int))
+    drawn = np.unique(np.linspace(0, len(classes) - 1, min(len(classes), MOST_ROWS)).round().astype(int))
     size = min(images.shape[1], MOST_PIXELS)
     pitch = size + max(1, size // 16)  # from one image to the next, in pixels of the images
-    sheet = np.full((len(shown) * pitch, SAMPLES_A_CLASS * pitch, 3), 255, np.uint8)
-    for row, class_index in enumerate(shown):
-        of_class = np.flatnonzero(labels == class_index)
-        count = min(len(of_class), SAMPLES_A_CLASS)
-        chosen = of_class[np.arange(count) * len(of_class) // max(count, 1)]
+    sheet = np.full((len(drawn) * pitch, SAMPLES_A_CLASS * pitch, 3), 255, np.uint8)
+    for row, class_index in enumerate(drawn):
+        candidates = np.flatnonzero(labels == class_index)
+        count = min(len(candidates), SAMPLES_A_CLASS)
+        chosen = candidates[np.arange(count) * len(candidates) // max(count, 1)]
         for column, pixels in enumerate(images[chosen]):
             image = np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BOX))
             sheet[row * pitch : row * pitch + size, column * pitch : column * pitch + size] = image
 
     # At 100 dots an inch an image of 32 pixels a side and its gap take 68 dots: exactly two for each pixel.
     sheet_width = SAMPLES_A_CLASS * 0.68
-    sheet_height = len(shown) * 0.68
+    sheet_height = len(drawn) * 0.68
     width, height = LABEL_WIDTH + sheet_width + 0.1, sheet_height + TITLE_HEIGHT
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((LABEL_WIDTH / width, 0, sheet_width / width, sheet_height / height))
     axes.imshow(sheet, interpolation="nearest" if pitch <= 68 else "antialiased", aspect="auto")
     axes.set_axis_off()
-    for row, class_index in enumerate(shown):
-        axes.text(-pitch / 5, row * pitch + size / 2, label(classes[class_index]), ha="right", va="center", fontsize=11)
-    of_all = "" if len(shown) == len(classes) else f", {len(shown)} of {len(classes)} classes"
+    for row, class_index in enumerate(drawn):
+        axes.text(
+            -pitch / 5, row * pitch + size / 2, drawable(classes[class_index]), ha="right", va="center", fontsize=11
+        )
+    selection = "" if len(drawn) == len(classes) else f", {len(drawn)} of {len(classes)} classes"
     figure.text(
-        0.5, 1 - 0.25 / height, f"Samples of the training images{of_all}", ha="center", va="center", fontsize=14
+        0.5, 1 - 0.25 / height, f"Samples of the training images{selection}", ha="center", va="center", fontsize=14
     )
     return figure
 
@@ -66,9 +67,9 @@ def class_counts(counts: Mapping[str, NDArray[np.int64]], classes: Sequence[str]
     figure = Figure(figsize=(WIDTH, max(2.5, 1.4 + row * len(classes))), layout="constrained")
     axes = figure.add_subplot()
     positions = np.arange(len(classes))
-    for index, (split, of_split) in enumerate(counts.items()):
-        axes.barh(positions + (index - (len(counts) - 1) / 2) * bar, of_split, height=bar, label=split)
-    axes.set_yticks(positions, [label(name) for name in classes])
+    for index, (split, split_counts) in enumerate(counts.items()):
+        axes.barh(positions + (index - (len(counts) - 1) / 2) * bar, split_counts, height=bar, label=split)
+    axes.set_yticks(positions, [drawable(name) for name in classes])
     axes.set_ylim(len(classes) - 0.4, -0.6)  # the first class on top
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

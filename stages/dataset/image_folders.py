@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from stages.common.console import UserError
-from stages.common.names import refusal, shown
+from stages.common.file_names import printable, refusal
 from stages.dataset.dvc_cache import cache_of
 from stages.dataset.litter import is_litter_file, is_litter_folder, is_note
 from stages.dataset.zip_names import member_name
@@ -53,8 +53,8 @@ class UnreadableError(Exception):
     """An image that can't be read; its text is the reason, to be put behind the image's name."""
 
 
-class Stored(NamedTuple):
-    """Where a zip holds a member, as its directory says; sizes in bytes."""
+class ZipEntry(NamedTuple):
+    """A member as its zip's directory describes it; sizes in bytes."""
 
     offset: int
     compressed_size: int
@@ -69,13 +69,13 @@ class Member(NamedTuple):
     Attributes:
         class_name: in Unicode's composed form (NFC).
         file_name: its path below the class folder.
-        stored: its place in the zip; None in a folder.
+        zip_entry: where its bytes are in the zip; None in a folder.
         class_folder: path of the class folder as it is written in the folder or zip, with a slash at its end.
     """
 
     class_name: str
     file_name: str
-    stored: Stored | None
+    zip_entry: ZipEntry | None
     class_folder: str = ""
 
     @property
@@ -141,8 +141,8 @@ def reader(path: Path) -> Iterator[Callable[[Member], bytes]]:
     with open(path, "rb", buffering=READ_AHEAD) as archive:
 
         def read(member: Member) -> bytes:
-            assert member.stored is not None
-            return _read_stored(archive, member.stored)
+            assert member.zip_entry is not None
+            return _read_zip_entry(archive, member.zip_entry)
 
         yield read
 
@@ -169,13 +169,13 @@ class _Listing:
     def __init__(self, name: str) -> None:
         self.name = name
         self.folders: set[str] = set()  # in a zip without those that hold only folders
-        self.files: defaultdict[str, list[tuple[str, int, Stored | None]]] = defaultdict(list)  # by folder
+        self.files: defaultdict[str, list[tuple[str, int, ZipEntry | None]]] = defaultdict(list)  # by folder
         self.notes: list[tuple[str, str]] = []  # folder, file
         self.refused: list[Refused] = []
 
-    def add(self, folder: str, file_name: str, size: int, stored: Stored | None) -> None:
+    def add(self, folder: str, file_name: str, size: int, zip_entry: ZipEntry | None) -> None:
         self.folders.add(folder)
-        self.files[folder].append((file_name, size, stored))
+        self.files[folder].append((file_name, size, zip_entry))
 
     def add_note(self, folder: str, file_name: str) -> None:
         self.folders.add(folder)
@@ -184,7 +184,7 @@ class _Listing:
     def refuse(self, path: str, reason: str, check: str = "unsafe_file") -> None:
         if len(path) > SHOWN_PATH:
             path = f"{path[: SHOWN_PATH // 2]}…{path[-SHOWN_PATH // 2 :]}"
-        self.refused.append(Refused(shown(f"{self.name}/{path}"), check, reason))
+        self.refused.append(Refused(printable(f"{self.name}/{path}"), check, reason))
 
     def finish(self, path: Path) -> ImageFolder:
         class_folders = self._folders_in(self._top())
@@ -198,8 +198,8 @@ class _Listing:
                     self._misplace(folder + file_name)
                 continue
             below = folder.removeprefix(class_folder)
-            for file_name, file_size, stored in files:
-                members.append(Member(class_names[class_folder], below + file_name, stored, class_folder))
+            for file_name, file_size, zip_entry in files:
+                members.append(Member(class_names[class_folder], below + file_name, zip_entry, class_folder))
                 size += file_size
         for folder, file_name in self.notes:
             if folder not in class_folders:
@@ -323,7 +323,7 @@ def _list_zip(path: Path, name: str) -> ImageFolder:
             listing.refuse(full_name, "is in the zip more than once")
         else:
             seen.add(folder.path + file_name)
-            listing.add(folder.path, file_name, info.file_size, stored_at(info))
+            listing.add(folder.path, file_name, info.file_size, zip_entry(info))
     return listing.finish(path)
 
 
@@ -375,10 +375,10 @@ def member_problem(info: zipfile.ZipInfo) -> str | None:
     return None
 
 
-def stored_at(info: zipfile.ZipInfo) -> Stored:
+def zip_entry(info: zipfile.ZipInfo) -> ZipEntry:
     """The place of a zip's member of which :func:`member_problem` says nothing."""
     deflated = info.compress_type == zipfile.ZIP_DEFLATED
-    return Stored(info.header_offset, info.compress_size, info.file_size, info.CRC, deflated)
+    return ZipEntry(info.header_offset, info.compress_size, info.file_size, info.CRC, deflated)
 
 
 def _too_large(size: int) -> str:
@@ -396,26 +396,26 @@ def _read_file(path: Path) -> bytes:
     return data
 
 
-def _read_stored(archive: BinaryIO, stored: Stored) -> bytes:
+def _read_zip_entry(archive: BinaryIO, entry: ZipEntry) -> bytes:
     """The bytes of a member, read by the zip's directory rather than through :class:`zipfile.ZipFile`.
 
     So a process that decodes some images of a zip needs not parse the directory of all of them, which would cost as
     much time as the decoding of a thousand images and, in a large zip, more memory than all else.
     """
-    archive.seek(stored.offset)
+    archive.seek(entry.offset)
     header = archive.read(30)  # fixed part of a local header; PKWARE's APPNOTE 4.3.7
     if len(header) < 30 or not header.startswith(b"PK\x03\x04"):
         raise UnreadableError("is not where the zip's directory says")
     name_length, extra_length = struct.unpack_from("<HH", header, 26)
     archive.seek(name_length + extra_length, os.SEEK_CUR)
-    data = archive.read(stored.compressed_size)
-    if stored.deflated:
+    data = archive.read(entry.compressed_size)
+    if entry.deflated:
         try:
-            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, stored.size + 1)
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, entry.size + 1)
         except zlib.error as error:
             raise UnreadableError("can't be inflated") from error
-    if len(data) != stored.size:
+    if len(data) != entry.size:
         raise UnreadableError("has another size than the zip's directory says")
-    if zlib.crc32(data) != stored.crc:
+    if zlib.crc32(data) != entry.crc:
         raise UnreadableError("has another checksum than the zip's directory says")
     return data

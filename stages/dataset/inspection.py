@@ -41,7 +41,7 @@ class Inspection:
         return tuple(sorted({name for folder in self.all_folders for name in folder.classes}))
 
     @cached_property
-    def names(self) -> list[str]:
+    def image_names(self) -> list[str]:
         """The path of each image, ``folder/class/file``, with all folders that lie between in its folder or zip."""
         return [f"{folder.name}/{member.path}" for folder in self.all_folders for member in folder.members]
 

@@ -23,7 +23,7 @@ from stages.dataset.image_folders import (
     UnreadableError,
     member_problem,
     reader,
-    stored_at,
+    zip_entry,
 )
 from stages.dataset.litter import is_litter_file, is_litter_folder, is_note
 from stages.dataset.zip_names import member_name
@@ -126,7 +126,7 @@ def _read_file(path: Path) -> bytes:
 def _read_member(read: Callable[[Member], bytes], info: zipfile.ZipInfo) -> bytes:
     if problem := member_problem(info):
         raise UnreadableError(problem)
-    return read(Member("", info.orig_filename, stored_at(info)))
+    return read(Member("", info.orig_filename, zip_entry(info)))
 
 
 def _not_too_large(data: bytes) -> bytes:

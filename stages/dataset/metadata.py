@@ -11,7 +11,6 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from itertools import chain
 from typing import NamedTuple
 
 ORIENTATION = 0x0112  # the tag, in EXIF as in TIFF
@@ -53,7 +52,7 @@ class _Part(NamedTuple):
     content: bytes = b""
 
 
-def cut_out(data: bytes) -> tuple[bytes, Orientation]:
+def strip(data: bytes) -> tuple[bytes, Orientation]:
     """An image file without its metadata, and the orientation that they give.
 
     EXIF goes before XMP where they differ. A format other than PNG, JPEG and WebP comes back as it is.
@@ -80,14 +79,14 @@ def cut_out(data: bytes) -> tuple[bytes, Orientation]:
 
 
 def _orientation(contents: list[bytes]) -> Orientation:
-    some = contents[:MAX_TEXTS]
-    given = chain(
-        (Orientation(_of_exif(each), "EXIF") for each in some), (Orientation(_of_xmp(each), "XMP") for each in some)
-    )
-    return next((orientation for orientation in given if 1 <= orientation.value <= 8), UPRIGHT)
+    for read, source in ((_exif_orientation, "EXIF"), (_xmp_orientation, "XMP")):
+        for content in contents[:MAX_TEXTS]:
+            if 1 <= (value := read(content)) <= 8:
+                return Orientation(value, source)
+    return UPRIGHT
 
 
-def _of_exif(content: bytes) -> int:
+def _exif_orientation(content: bytes) -> int:
     """The orientation in the first directory of EXIF data (TIFF 6.0, section 2), 0 where there is none.
 
     Not by Pillow, which loads every entry, and gives up at the first that is damaged.
@@ -108,7 +107,7 @@ def _of_exif(content: bytes) -> int:
     return 0
 
 
-def _of_xmp(content: bytes) -> int:
+def _xmp_orientation(content: bytes) -> int:
     match = _IN_XMP.search(content)
     return int(match[1]) if match else 0
 
@@ -126,13 +125,13 @@ def _in_png(data: bytes) -> Iterator[_Part]:
             if name == b"eXIf":
                 content = data[position + 8 : end - 4]
             elif name in _TEXT_CHUNKS and texts < MAX_TEXTS and data.startswith(_KEYWORDS, position + 8):
-                content = _of_text(name, data[position + 8 : end - 4])
+                content = _text_content(name, data[position + 8 : end - 4])
                 texts += 1
             yield _Part(position, end, content)
         position = end
 
 
-def _of_text(name: bytes, chunk: bytes) -> bytes:
+def _text_content(name: bytes, chunk: bytes) -> bytes:
     """The EXIF or XMP data in a text chunk of a PNG, empty where they can't be read.
 
     XMP has a keyword of its own. ImageMagick, and what follows it, writes either as a "raw profile": a line with its

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from stages.common.names import refusal
+from stages.common.file_names import refusal
 from stages.common.parameter_file import Fraction, PositiveInt, Section, Share
 
 OUTPUTS = ("data/verified", "metrics", "models", "plots")  # folders that the pipeline writes

@@ -54,13 +54,13 @@ class Samples:
     def f1(self) -> NDArray[np.float64]:
         return _ratio(2 * self.hits, self.actual + self.predicted)
 
-    def macro(self, of_classes: NDArray[np.float64]) -> NDArray[np.float64]:
+    def macro(self, by_class: NDArray[np.float64]) -> NDArray[np.float64]:
         """The mean, shape (samples,), of a ratio over the classes of which a sample has images; of others it is 0."""
-        return _ratio(of_classes.sum(axis=1), np.count_nonzero(self.actual, axis=1))
+        return _ratio(by_class.sum(axis=1), np.count_nonzero(self.actual, axis=1))
 
-    def weighted(self, of_classes: NDArray[np.float64]) -> NDArray[np.float64]:
+    def weighted(self, by_class: NDArray[np.float64]) -> NDArray[np.float64]:
         """The mean, shape (samples,), of a ratio over the classes, weighted by the images of each in the sample."""
-        return _ratio((of_classes * self.actual).sum(axis=1), self.actual.sum(axis=1))
+        return _ratio((by_class * self.actual).sum(axis=1), self.actual.sum(axis=1))
 
 
 def resamples(counts: NDArray[np.int64], classes: int) -> Iterator[NDArray[np.int64]]:

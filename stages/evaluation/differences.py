@@ -130,5 +130,7 @@ def _figures(
     """
     actual, *predicted = kinds.T
     first, second = (bootstrap.samples(counts, actual, each, classes) for each in predicted)
-    of_first, of_second = (np.column_stack([each.accuracy, each.macro(each.f1), each.f1]) for each in (first, second))
-    return of_first, of_second
+    first_figures, second_figures = (
+        np.column_stack([each.accuracy, each.macro(each.f1), each.f1]) for each in (first, second)
+    )
+    return first_figures, second_figures

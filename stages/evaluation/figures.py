@@ -14,8 +14,8 @@ from stages.common.drawing import (
     FigureCanvasAgg,
     MaxNLocator,
     PercentFormatter,
+    drawable,
 )
-from stages.common.labels import label
 from stages.common.rounding import number
 from stages.evaluation.calibration import BINS, Bin
 from stages.evaluation.scores import Scores
@@ -35,11 +35,11 @@ FEW = 12  # classes whose names fit below a matrix at 45 degrees, and whose zero
 def training_curves(training: Training) -> Figure:
     """Accuracy and loss by epoch, training beside validation, the best epoch and the learning-rate drops marked."""
     figure = _figure(6.0)
-    of_accuracy, of_loss = figure.subplots(1, 2)
+    accuracy_axes, loss_axes = figure.subplots(1, 2)
     numbers = [each.epoch for each in training.epochs]
     for axes, title, learnt, validated in (
-        (of_accuracy, "accuracy", [e.accuracy for e in training.epochs], [e.val_accuracy for e in training.epochs]),
-        (of_loss, "loss", [e.loss for e in training.epochs], [e.val_loss for e in training.epochs]),
+        (accuracy_axes, "accuracy", [e.accuracy for e in training.epochs], [e.val_accuracy for e in training.epochs]),
+        (loss_axes, "loss", [e.loss for e in training.epochs], [e.val_loss for e in training.epochs]),
     ):
         axes.plot(numbers, learnt, "o--", color=ORANGE, label=f"Training {title}")
         axes.plot(numbers, validated, "s-", color=BLUE, label=f"Validation {title}")
@@ -50,10 +50,10 @@ def training_curves(training: Training) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
-    of_accuracy.set_ylabel("Accuracy")
-    of_accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    of_loss.set_ylabel("Loss (cross-entropy, nats)")
-    of_loss.set_ylim(bottom=0)
+    accuracy_axes.set_ylabel("Accuracy")
+    accuracy_axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    loss_axes.set_ylabel("Loss (cross-entropy, nats)")
+    loss_axes.set_ylim(bottom=0)
     return figure
 
 
@@ -75,7 +75,7 @@ def confusion_matrix(scores: Scores, title: str) -> Figure:
     axes.set_title(title)
     label_size = min(11.0, 360 / count)
     slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if few else {"rotation": 90}
-    names = [label(name) for name in scores.names]
+    names = [drawable(name) for name in scores.class_names]
     axes.set_xticks(range(count), names, fontsize=label_size, **slanted)
     axes.set_yticks(range(count), names, fontsize=label_size)
     axes.set_xlabel("Predicted class")
@@ -91,7 +91,7 @@ def roc_curves(scores: Scores, title: str) -> Figure:
     axes = figure.subplots()
     curves = [(each.name, each.roc) for each in scores.classes if each.roc is not None]
     for (name, curve), (colour, style) in zip(curves, _line_styles(len(curves)), strict=True):
-        text = f"{number(curve.auc, 3)}  {label(name)}"
+        text = f"{number(curve.auc, 3)}  {drawable(name)}"
         axes.plot(curve.false_positive_rate, curve.true_positive_rate, color=colour, linestyle=style, label=text)
     axes.plot([0, 1], [0, 1], ":", color=GREY, label="0.500  chance")
     axes.set_xlim(-0.01, 1.01)
@@ -109,7 +109,7 @@ def roc_curves(scores: Scores, title: str) -> Figure:
 def reliability(bins: Sequence[Bin], title: str) -> Figure:
     """Accuracy by confidence, the diagonal of perfect calibration, and below it the images of each bin."""
     figure = _figure(8.0)
-    axes, of_images = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
+    axes, histogram = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
     confidence = [each.confidence for each in bins]
     axes.plot([0, 1], [0, 1], ":", color=GREY, label="Perfect calibration")
     axes.plot(confidence, [each.accuracy for each in bins], "o-", color=BLUE, label="Model")
@@ -117,11 +117,11 @@ def reliability(bins: Sequence[Bin], title: str) -> Figure:
     axes.set_ylabel("Accuracy")
     axes.set_ylim(-0.02, 1.02)
     axes.legend()
-    of_images.bar(confidence, [each.images for each in bins], width=0.5 / BINS, color=BLUE)
-    of_images.set_ylabel("Images")
-    of_images.set_xlabel("Confidence (probability of the predicted class)")
-    of_images.set_xlim(-0.01, 1.01)
-    for each in (axes, of_images):
+    histogram.bar(confidence, [each.images for each in bins], width=0.5 / BINS, color=BLUE)
+    histogram.set_ylabel("Images")
+    histogram.set_xlabel("Confidence (probability of the predicted class)")
+    histogram.set_xlim(-0.01, 1.01)
+    for each in (axes, histogram):
         each.grid(alpha=0.3)
         each.set_axisbelow(True)
     return figure

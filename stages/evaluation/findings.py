@@ -164,7 +164,7 @@ def _classes_without_images(scores: Scores) -> list[str]:
 
 def _confused_pairs(scores: Scores, most: int) -> list[str]:
     """The pairs of classes with the most images of either one taken for the other."""
-    names, confusion = scores.names, scores.confusion
+    names, confusion = scores.class_names, scores.confusion
     pairs = [
         (int(confusion[i, j] + confusion[j, i]), i, j) for i in range(len(names)) for j in range(i + 1, len(names))
     ]
@@ -201,8 +201,8 @@ def _extreme_areas(scores: Scores, most: int) -> list[str]:
         every = "every class that has one" if undefined else "every class"
         sentences.append(f"The AUC (area under the ROC curve) is {number(defined[0][1], 3)} for {every}.")
     elif defined:
-        shown = min(most, len(defined) // 2)
-        best, worst = defined[:shown], defined[::-1][:shown]
+        count = min(most, len(defined) // 2)
+        best, worst = defined[:count], defined[::-1][:count]
         sentences += [
             f"{rank} AUC (area under the ROC curve): {_list([f'{name} ({number(area, 3)})' for name, area in some])}."
             for rank, some in (("Best", best), ("Worst", worst))
@@ -217,9 +217,9 @@ def _balance(scores: Scores, highest_ratio: float) -> str:
     sizes = [each.support for each in scores.classes if each.support]
     fewest, most = min(sizes), max(sizes)
     if most <= highest_ratio * fewest:
-        of_each = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
+        sizes_text = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
         each_class = "each class" if len(sizes) == len(scores.classes) else "each class that has any"
-        return f"The split is balanced ({of_each} images of {each_class}), so the macro average is a good metric."
+        return f"The split is balanced ({sizes_text} images of {each_class}), so the macro average is a good metric."
     return (
         f"The split is not balanced ({fewest:,} to {most:,} images of a class): macro averages count a rare class as "
         "much as a common one, weighted averages follow the common ones; read both."

@@ -30,17 +30,17 @@ def headline(
         probabilities: shape (n, classes).
         scores: of these labels and probabilities.
     """
-    share = of_share(int(np.trace(scores.confusion)), len(labels))
+    share = wilson(int(np.trace(scores.confusion)), len(labels))
     return {
-        "loss": of_mean(cross_entropies(labels, probabilities)),
+        "loss": student(cross_entropies(labels, probabilities)),
         "accuracy": share,
-        **of_confusion(scores.confusion),
+        **percentile_bootstrap(scores.confusion),
         "recall_weighted": share,
-        "auc_macro": of_auc_macro(labels, probabilities),
+        "auc_macro": delong(labels, probabilities),
     }
 
 
-def of_share(hits: int, count: int) -> Interval:
+def wilson(hits: int, count: int) -> Interval:
     """Wilson's score interval of the share ``hits / count``; ``count`` at least 1.
 
     Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
@@ -49,7 +49,7 @@ def of_share(hits: int, count: int) -> Interval:
     return Interval(float(interval.low), float(interval.high))
 
 
-def of_mean(losses: NDArray[np.float64]) -> Interval | None:
+def student(losses: NDArray[np.float64]) -> Interval | None:
     """Student's t interval of the mean of losses, shape (n,), n at least 1; cut off at 0, as no loss is negative.
 
     None for a single loss, or if all are equal.
@@ -61,7 +61,7 @@ def of_mean(losses: NDArray[np.float64]) -> Interval | None:
     return Interval(max(float(low), 0.0), float(high))
 
 
-def of_confusion(confusion: NDArray[np.int64]) -> dict[str, Interval | None]:
+def percentile_bootstrap(confusion: NDArray[np.int64]) -> dict[str, Interval | None]:
     """The percentile bootstrap intervals of the averages that a confusion matrix gives, by their names in ``Scores``.
 
     Args:
@@ -95,7 +95,7 @@ def percentiles(values: NDArray[np.float64]) -> Interval:
     return Interval(float(low), float(high))
 
 
-def of_auc_macro(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> Interval | None:
+def delong(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> Interval | None:
     """The interval of macro AUC by DeLong's structural components, in n log n.
 
     The component of an image of a class is the share of the other images that it outranks, that of another image the
@@ -137,7 +137,7 @@ def of_auc_macro(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) 
 
 
 def structural_components(is_class: NDArray[np.bool_], probability: NDArray[np.float32]) -> NDArray[np.float64]:
-    """DeLong's structural components of the AUC of one class; see :func:`of_auc_macro`.
+    """DeLong's structural components of the AUC of one class; see :func:`delong`.
 
     Args:
         is_class: shape (n,), which images are of the class; some are, and some are not.

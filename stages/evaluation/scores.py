@@ -72,7 +72,7 @@ class Scores:
         loss: mean sparse categorical cross-entropy, in nats.
         auc_macro: None where no class has an AUC.
         classes: in the order of the labels.
-        predictions: int64, shape (n,), index of the most probable class of each image; of equals the first.
+        predicted: int64, shape (n,), index of the most probable class of each image; of equals the first.
         confusion: int64, shape (classes, classes); row: actual class, column: predicted class, value: images.
     """
 
@@ -86,11 +86,11 @@ class Scores:
     f1_weighted: float
     auc_macro: float | None
     classes: tuple[ClassScores, ...]
-    predictions: NDArray[np.int64]
+    predicted: NDArray[np.int64]
     confusion: NDArray[np.int64]
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def class_names(self) -> tuple[str, ...]:
         """The names of the classes, in the order of ``confusion``."""
         return tuple(each.name for each in self.classes)
 
@@ -114,12 +114,12 @@ def evaluate(labels: NDArray[np.int32], probabilities: NDArray[np.float32], clas
         raise UserError("the model's probabilities are not numbers: training diverged; lower train.learning_rate")
     predicted = probabilities.argmax(axis=1)
     present = np.unique(labels)
-    of_each, macro, weighted = (
+    by_class, macro, weighted = (
         precision_recall_fscore_support(labels, predicted, labels=present, average=average, zero_division=0.0)
         for average in (None, "macro", "weighted")
     )
     ratios: dict[int, tuple[float | None, float | None, float | None]]
-    ratios = {i: (float(p), float(r), float(f1)) for i, p, r, f1, _ in zip(present.tolist(), *of_each, strict=True)}
+    ratios = {i: (float(p), float(r), float(f1)) for i, p, r, f1, _ in zip(present.tolist(), *by_class, strict=True)}
     curves = [_roc_curve(labels == index, probabilities[:, index]) for index in range(len(classes))]
     areas = [curve.auc for curve in curves if curve is not None]
     return Scores(
@@ -136,7 +136,7 @@ def evaluate(labels: NDArray[np.int32], probabilities: NDArray[np.float32], clas
             ClassScores(name, *ratios.get(i, (None, None, None)), int(np.sum(labels == i)), curves[i])
             for i, name in enumerate(classes)
         ),
-        predictions=predicted,
+        predicted=predicted,
         confusion=confusion_matrix(labels, predicted, labels=range(len(classes))),
     )
 
@@ -146,8 +146,8 @@ def cross_entropies(labels: NDArray[np.int32], probabilities: NDArray[np.float32
 
     The arguments are those of :func:`evaluate`.
     """
-    of_actual = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    entropies: NDArray[np.float64] = -np.log(np.clip(of_actual, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
+    own = probabilities[np.arange(len(labels)), labels].astype(np.float64)  # of each image's actual class
+    entropies: NDArray[np.float64] = -np.log(np.clip(own, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
     return entropies
 
 

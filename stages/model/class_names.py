@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stages.common.console import UserError
-from stages.common.names import shown
+from stages.common.file_names import printable
 
 MOST_NAMED = 5  # classes in one message
 
@@ -22,7 +22,7 @@ def refuse_others(of_model: Sequence[str], of_split: Sequence[str]) -> None:
         )
     others = [(own, other) for own, other in zip(of_model, of_split, strict=True) if own != other]
     if others:
-        own, other = (", ".join(map(shown, names[:MOST_NAMED])) for names in zip(*others, strict=True))
+        own, other = (", ".join(map(printable, names[:MOST_NAMED])) for names in zip(*others, strict=True))
         more = " ..." * (len(others) > MOST_NAMED)
         raise UserError(
             f"the model's classes are not the split's: {own}{more} in place of {other}{more}; "

@@ -37,7 +37,7 @@ class Split:
         labels: int32, shape (n,), indices into ``classes``.
         classes: names of the classes, sorted.
         folder_sizes: number of images that came from each source folder, in the order of the arrays; sums to n.
-        names: ``folder/class/file`` of each image, length n.
+        image_names: ``folder/class/file`` of each image, length n.
         depth: as of how many bits a channel images of 16 were taken; see :mod:`stages.dataset.bit_depth`.
     """
 
@@ -45,7 +45,7 @@ class Split:
     labels: NDArray[np.int32]
     classes: tuple[str, ...]
     folder_sizes: tuple[int, ...]
-    names: tuple[str, ...]
+    image_names: tuple[str, ...]
     depth: int = 16
 
 
@@ -126,12 +126,12 @@ def complete(
     labels: NDArray[np.int32],
     classes: Sequence[str],
     folder_sizes: Sequence[int],
-    names: Sequence[str],
+    image_names: Sequence[str],
     depth: int = 16,
 ) -> None:
     """Write what goes with the images, in their order; see :class:`Split` for the meaning of each."""
     write_array(folder / "labels.npy", labels.astype(np.int32))
-    index = {"classes": list(classes), "folder_sizes": list(folder_sizes), "names": list(names), "depth": depth}
+    index = {"classes": list(classes), "folder_sizes": list(folder_sizes), "names": list(image_names), "depth": depth}
     write_json(folder / "index.json", index)
 
 
@@ -153,6 +153,6 @@ def load(folder: str | Path) -> Split:
         labels=labels,
         classes=tuple(index["classes"]),
         folder_sizes=tuple(index["folder_sizes"]),
-        names=tuple(index["names"]),
+        image_names=tuple(index["names"]),
         depth=index.get("depth", 16),  # splits of earlier versions have none
     )

@@ -21,11 +21,11 @@ SLOW_STAGE = """
 import time
 from stages.common.console import progress, run_stage
 def stage():
-    with progress("work", 30, "images") as shown:
+    with progress("work", 30, "images") as bar:
         for _ in range(30):
             time.sleep(0.1)
-            shown.advance(1)
-        shown.say("half way")
+            bar.advance(1)
+        bar.say("half way")
 run_stage("stage", stage)
 """
 
@@ -127,10 +127,10 @@ def test_on_a_terminal_progress_is_a_bar() -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = subprocess.Popen([sys.executable, "-c", SLOW_STAGE], stdout=terminal, stderr=terminal)
     os.close(terminal)
-    shown = b""
+    output = b""
     with suppress(OSError):  # Linux's way to say that the other end is closed
         while piece := os.read(main, 1024):
-            shown += piece
+            output += piece
     os.close(main)
     assert process.wait() == 0
-    assert re.search(r"work: +\d+%.*/30.0 .*images/s", shown.decode()), shown
+    assert re.search(r"work: +\d+%.*/30.0 .*images/s", output.decode()), output

@@ -81,10 +81,10 @@ def test_ctrl_c_while_processes_of_verify_start_is_one_line_and_leaves_nothing(t
         draw_folder(tmp_path / "images" / name, per_class=20, seed=seed, size=64)  # together enough for two processes
     process = start("-m", "stages.verify", folder=tmp_path)
     # Beside the two that decode there is the one by which Python keeps track of what they share.
-    of_verify = psutil.Process(process.pid)
-    wait_until(process, lambda: len(of_verify.children()) == 3)
+    verify = psutil.Process(process.pid)
+    wait_until(process, lambda: len(verify.children()) == 3)
     # A terminal signals all at once; here first those that must not hear it.
-    for child in of_verify.children():
+    for child in verify.children():
         child.send_signal(signal.SIGINT)
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)

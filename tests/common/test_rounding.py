@@ -54,8 +54,8 @@ def test_in_a_column_of_fixed_width_the_limit_is_named(share: float, text: str) 
 
 
 def test_a_difference_has_a_sign_and_is_0_only_if_it_is() -> None:
-    shown = [number(value, 4, sign="+") for value in (0.3, -0.3, 0.0, 0.00002, -0.00002, 1e-9, -1e-9)]
-    assert shown == ["+0.3000", "-0.3000", "+0.0000", "+0.00002", "-0.00002", "<+0.000001", ">-0.000001"]
+    texts = [number(value, 4, sign="+") for value in (0.3, -0.3, 0.0, 0.00002, -0.00002, 1e-9, -1e-9)]
+    assert texts == ["+0.3000", "-0.3000", "+0.0000", "+0.00002", "-0.00002", "<+0.000001", ">-0.000001"]
 
 
 @given(st.floats(0, 1), st.integers(1, 6))

@@ -51,11 +51,11 @@ def save(path: Path, pixels: NDArray[np.uint8]) -> None:
 def inspect(root: Path, dataset: Dataset = DATASET) -> Inspection:
     folders = {split: tuple(list_images(root, name) for name in names) for split, names in dataset.splits.items()}
     tasks = []
-    for split, of_split in folders.items():
+    for split, split_folders in folders.items():
         part = root.parent / split
         part.mkdir(exist_ok=True)
-        packed.allocate_images(part, sum(len(folder.members) for folder in of_split), SIZE)
-        tasks += tasks_of(of_split, part, SIZE)
+        packed.allocate_images(part, sum(len(folder.members) for folder in split_folders), SIZE)
+        tasks += tasks_of(split_folders, part, SIZE)
     images = decode(tasks, 1, lambda count: None)
     return Inspection(folders, images, dataset.thresholds)
 
@@ -64,7 +64,7 @@ def found(root: Path, dataset: Dataset = DATASET) -> dict[str, list[Issue]]:
     """The issues of each check that has any."""
     inspection = inspect(root, dataset)
     issues = {name: list(check(inspection, dataset)) for name, check in CHECKS.items()}
-    return {name: of_check for name, of_check in issues.items() if of_check}
+    return {name: found for name, found in issues.items() if found}
 
 
 def test_every_check_has_a_severity_and_every_severity_a_check() -> None:
@@ -290,8 +290,8 @@ def test_a_class_without_images_does_not_hide_an_imbalance_of_the_others(tmp_pat
 def fill(root: Path, counts: dict[str, tuple[int, int]], offset: int = 0, shift: str = "") -> Dataset:
     """Folders with as many images of each class as told, those of the folder ``shift`` brighter."""
     seed = 1000
-    for folder, of_folder in counts.items():
-        for name, count in zip("xy", of_folder, strict=True):
+    for folder, class_counts in counts.items():
+        for name, count in zip("xy", class_counts, strict=True):
             for index in range(count):
                 seed += 1
                 pixels = np.minimum(picture(seed) // 2 + (offset if folder == shift else 0), 255).astype(np.uint8)

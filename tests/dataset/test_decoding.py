@@ -429,8 +429,8 @@ def test_results_do_not_depend_on_the_number_of_processes(tmp_path: Path, monkey
 @pytest.mark.slow
 def test_a_killed_process_is_a_clear_error(tmp_path: Path) -> None:
     task = Task(tmp_path, [], tmp_path, 0, SIZE)
-    with pytest.raises(UserError, match="was killed"), decoding._mapping(2) as mapping:
-        list(mapping(_die, [task, task]))
+    with pytest.raises(UserError, match="was killed"), decoding._parallel_map(2) as map_tasks:
+        list(map_tasks(_die, [task, task]))
 
 
 def _die(task: Task) -> Decoded:
@@ -444,7 +444,7 @@ def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         "from stages.dataset import decoding; from tests.dataset import test_decoding\n"
         "if __name__ == '__main__':\n"
         "    task = decoding.Task(Path(sys.argv[1]), [], Path(), 0, 32)\n"
-        "    with decoding._mapping(2) as mapping: list(mapping(test_decoding._wait, [task] * 4))\n"
+        "    with decoding._parallel_map(2) as map_tasks: list(map_tasks(test_decoding._wait, [task] * 4))\n"
     )
     (tmp_path / "program.py").write_text(program)
     command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path)]

@@ -23,7 +23,7 @@ def test_the_figures_of_many_samples_are_scikit_learns_of_each() -> None:
     for row, count in enumerate(counts):
         labels, guesses = np.repeat(actual, count), np.repeat(predicted, count)
         assert samples.accuracy[row] == pytest.approx(metrics.accuracy_score(labels, guesses))
-        of_classes = metrics.precision_recall_fscore_support(labels, guesses, labels=range(6), zero_division=0.0)
+        by_class = metrics.precision_recall_fscore_support(labels, guesses, labels=range(6), zero_division=0.0)
         macro, weighted = (
             metrics.precision_recall_fscore_support(
                 labels, guesses, labels=np.unique(labels), average=average, zero_division=0.0
@@ -31,7 +31,7 @@ def test_the_figures_of_many_samples_are_scikit_learns_of_each() -> None:
             for average in ("macro", "weighted")
         )
         for index, ratio in enumerate((samples.precision, samples.recall, samples.f1)):
-            assert ratio[row] == pytest.approx(of_classes[index])
+            assert ratio[row] == pytest.approx(by_class[index])
             assert samples.macro(ratio)[row] == pytest.approx(macro[index])
             assert samples.weighted(ratio)[row] == pytest.approx(weighted[index])
 

@@ -12,7 +12,7 @@ from stages.evaluation import calibration
 from stages.evaluation.calibration import BINS, Bin, expected_calibration_error, reliability
 
 
-def of_two_classes(confidence: list[float]) -> NDArray[np.float32]:
+def two_class_probabilities(confidence: list[float]) -> NDArray[np.float32]:
     """Probabilities whose highest, that of class 0, are the given ones."""
     top = np.asarray(confidence, np.float32)
     both: NDArray[np.float32] = np.stack([top, 1 - top], axis=1)
@@ -20,7 +20,7 @@ def of_two_classes(confidence: list[float]) -> NDArray[np.float32]:
 
 
 def test_each_bin_has_the_mean_confidence_and_accuracy_of_its_images() -> None:
-    probabilities = of_two_classes([0.62, 0.64, 0.95, 0.97, 0.99, 0.96])
+    probabilities = two_class_probabilities([0.62, 0.64, 0.95, 0.97, 0.99, 0.96])
     bins = reliability(np.array([0, 1, 0, 0, 0, 1], np.int32), probabilities)
     assert [each.confidence for each in bins] == pytest.approx([0.63, 0.9675])
     assert [(each.accuracy, each.images) for each in bins] == [(0.5, 2), (0.75, 4)]
@@ -28,12 +28,12 @@ def test_each_bin_has_the_mean_confidence_and_accuracy_of_its_images() -> None:
 
 
 def test_probabilities_that_mean_what_they_say_have_no_error() -> None:
-    bins = reliability(np.array([0, 0, 0, 1], np.int32), of_two_classes([0.75] * 4))
+    bins = reliability(np.array([0, 0, 0, 1], np.int32), two_class_probabilities([0.75] * 4))
     assert expected_calibration_error(bins) == 0
 
 
 def test_full_certainty_falls_into_the_last_bin_and_its_error_is_the_share_of_mistakes() -> None:
-    bins = reliability(np.array([0, 1], np.int32), of_two_classes([1.0, 1.0]))
+    bins = reliability(np.array([0, 1], np.int32), two_class_probabilities([1.0, 1.0]))
     assert bins == [Bin(1.0, 0.5, 2)]
     assert expected_calibration_error(bins) == 0.5
 

@@ -83,8 +83,8 @@ def test_figures_of_each_model_are_scikit_learns() -> None:
     for predicted, which in ((first, "first"), (second, "second")):
         assert getattr(found.accuracy, which) == pytest.approx(metrics.accuracy_score(actual, predicted))
         assert getattr(found.f1_macro, which) == pytest.approx(metrics.f1_score(actual, predicted, average="macro"))
-        of_classes = [getattr(each, which) for each in found.f1]
-        assert of_classes == pytest.approx(metrics.f1_score(actual, predicted, average=None))
+        f1 = [getattr(each, which) for each in found.f1]
+        assert f1 == pytest.approx(metrics.f1_score(actual, predicted, average=None))
 
 
 def test_a_class_without_images_that_one_model_predicts_counts_in_no_average() -> None:

@@ -37,12 +37,12 @@ def points(line: Line2D) -> list[tuple[float, float]]:
 
 
 def test_training_curves_show_both_series_in_both_panels() -> None:
-    of_accuracy, of_loss = figures.training_curves(some_training()).axes
-    learnt, validated = of_accuracy.lines[:2]
+    accuracy_axes, loss_axes = figures.training_curves(some_training()).axes
+    learnt, validated = accuracy_axes.lines[:2]
     assert points(learnt) == [(1, pytest.approx(0.4)), (2, 0.5), (3, pytest.approx(0.6)), (4, pytest.approx(0.7))]
     assert points(validated) == [(1, 0.4), (2, 0.45), (3, 0.5), (4, pytest.approx(0.55))]
-    assert [loss for _, loss in points(of_loss.lines[1])] == pytest.approx([1.4, 1.3, 1.2, 1.1])
-    assert (of_loss.get_xlabel(), of_loss.get_title()) == ("Epoch", "Training and validation loss")
+    assert [loss for _, loss in points(loss_axes.lines[1])] == pytest.approx([1.4, 1.3, 1.2, 1.1])
+    assert (loss_axes.get_xlabel(), loss_axes.get_title()) == ("Epoch", "Training and validation loss")
 
 
 def test_training_curves_mark_the_best_epoch_and_each_drop_of_the_learning_rate_once_in_the_legend() -> None:
@@ -68,11 +68,11 @@ def test_one_epoch_can_be_drawn() -> None:
 def test_a_confusion_matrix_has_every_count_and_every_name(classes: int) -> None:
     scores = some_scores(classes)
     axes = figures.confusion_matrix(scores, "Title").axes[0]
-    shown = {text.get_position(): text.get_text() for text in axes.texts}
+    texts = {text.get_position(): text.get_text() for text in axes.texts}
     for (row, column), images in np.ndenumerate(scores.confusion):
-        assert shown.get((column, row), "0") == str(images)
-    assert [label.get_text() for label in axes.get_yticklabels()] == list(scores.names)
-    assert [label.get_text() for label in axes.get_xticklabels()] == list(scores.names)
+        assert texts.get((column, row), "0") == str(images)
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(scores.class_names)
+    assert [label.get_text() for label in axes.get_xticklabels()] == list(scores.class_names)
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("Predicted class", "Actual class", "Title")
 
 

@@ -76,13 +76,13 @@ def test_the_interval_of_a_share_is_wilsons_formula() -> None:
     hits, count, z = 81, 263, 1.959964
     centre = (hits + z**2 / 2) / (count + z**2)
     half = z / (count + z**2) * np.sqrt(hits * (count - hits) / count + z**2 / 4)
-    interval = intervals.of_share(hits, count)
+    interval = intervals.wilson(hits, count)
     assert (interval.low, interval.high) == pytest.approx((centre - half, centre + half), abs=1e-6)
 
 
 @pytest.mark.parametrize(("hits", "low", "high"), [(0, 0.0, 0.2775), (10, 0.7225, 1.0)])
 def test_none_and_all_of_ten_right_have_an_interval_that_is_no_point(hits: int, low: float, high: float) -> None:
-    interval = intervals.of_share(hits, 10)
+    interval = intervals.wilson(hits, 10)
     assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-4)
 
 
@@ -90,7 +90,7 @@ def test_none_and_all_of_ten_right_have_an_interval_that_is_no_point(hits: int, 
 def test_the_interval_of_the_loss_is_that_of_scipys_bootstrap_over_the_images(case: str) -> None:
     losses = scores.cross_entropies(*some_split(case))
     expected = bootstrap((losses,), np.mean, method="percentile", rng=np.random.default_rng(5)).confidence_interval
-    interval = intervals.of_mean(losses)
+    interval = intervals.student(losses)
     assert interval is not None
     tolerance = float(expected.high - expected.low) / 20
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=tolerance)
@@ -98,7 +98,7 @@ def test_the_interval_of_the_loss_is_that_of_scipys_bootstrap_over_the_images(ca
 
 def test_the_interval_of_a_loss_by_hand_and_cut_off_at_0() -> None:
     # Two losses around 3 with a deviation of the square root of 2, so an error of 1; t with one degree of freedom.
-    interval = intervals.of_mean(np.array([2.0, 4.0]))
+    interval = intervals.student(np.array([2.0, 4.0]))
     assert interval is not None
     assert interval.low == 0
     assert interval.high == pytest.approx(3 + 12.7062, abs=1e-4)
@@ -123,7 +123,7 @@ def test_for_two_classes_the_error_of_macro_auc_is_delongs_with_divisors_n() -> 
     wins = (own > others) + (own == others) / 2
     area = wins.mean()
     error = np.sqrt((wins.mean(axis=1).var() / len(own) + wins.mean(axis=0).var() / len(others)) * 60 / 59)
-    interval = intervals.of_auc_macro(labels, np.stack([1 - second, second], axis=1))
+    interval = intervals.delong(labels, np.stack([1 - second, second], axis=1))
     assert interval is not None
     expected = logit(area) + np.array([-1, 1]) * 1.959964 * error / (area * (1 - area))
     assert logit([interval.low, interval.high]) == pytest.approx(expected)
@@ -132,7 +132,7 @@ def test_for_two_classes_the_error_of_macro_auc_is_delongs_with_divisors_n() -> 
 @pytest.mark.slow
 def test_the_intervals_of_macro_auc_hold_its_true_value_about_as_often_as_they_say() -> None:
     true_value = figures(*some_split("ordinary", 20_000, seed=0))["auc_macro"]
-    found = [intervals.of_auc_macro(*some_split("ordinary", 150, seed)) for seed in range(1, 201)]
+    found = [intervals.delong(*some_split("ordinary", 150, seed)) for seed in range(1, 201)]
     assert 180 <= sum(each is not None and each.low <= true_value <= each.high for each in found) <= 198
 
 

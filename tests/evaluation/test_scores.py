@@ -34,7 +34,7 @@ def test_a_case_counted_by_hand() -> None:
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]], np.float32)
     result = scores.evaluate(labels, probabilities, ["cat", "dog"])
     assert result.confusion.tolist() == [[1, 1], [0, 2]]
-    assert result.predictions.tolist() == [0, 1, 1, 1]
+    assert result.predicted.tolist() == [0, 1, 1, 1]
     assert result.accuracy == 0.75
     cat, dog = result.classes
     assert (cat.precision, cat.recall, cat.support) == (1.0, 0.5, 2)
@@ -117,7 +117,7 @@ def test_constant_scores_have_the_auc_of_chance() -> None:
     labels = np.array([0, 1, 2, 2], np.int32)
     result = scores.evaluate(labels, np.full((4, 3), 1 / 3, np.float32), names(3))
     assert [each.auc for each in result.classes] == [0.5, 0.5, 0.5]
-    assert result.predictions.tolist() == [0, 0, 0, 0]
+    assert result.predicted.tolist() == [0, 0, 0, 0]
     assert result.loss == pytest.approx(np.log(3), rel=1e-6)
 
 

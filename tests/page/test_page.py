@@ -15,7 +15,7 @@ from PIL import Image
 from stages.common.thumbnails import thumbnail
 from stages.evaluation.results import Interval, Results
 from stages.evaluation.scores import by_class, evaluate
-from stages.page.page import Page, as_html, as_markdown
+from stages.page.render import Page, as_html, as_markdown
 from tests.tiny_page import some_page
 
 
@@ -148,12 +148,12 @@ def test_no_figure_is_rounded_up_to_perfect_or_down_to_nothing() -> None:
     mistake = replace(page.mistakes[0], probability=0.99999)
     changed = some_page(results=results, calibration_error=1e-9, mistakes=[mistake])
     html, text = as_html(changed), as_markdown(changed)
-    for shown in (html, text):
-        assert "99.997%" in shown
-        assert "100.00%" not in shown
-        assert not re.search(r"\b(1\.0000|0\.0000)\b", shown)
+    for content in (html, text):
+        assert "99.997%" in content
+        assert "100.00%" not in content
+        assert not re.search(r"\b(1\.0000|0\.0000)\b", content)
         for figure in ("0.99997", "0.00003", "0.99996 to 0.99999", "0.999999"):
-            assert figure in shown
+            assert figure in content
     assert "probability 99.999%" in html
     assert "&lt;0.000001" in html
 

@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, Page
 
-from stages.page.page import as_html
+from stages.page.render import as_html
 from tests.tiny_page import CLASSES, some_page
 
 pytestmark = pytest.mark.slow
@@ -74,10 +74,10 @@ def test_a_figure_enlarges_and_closes_with_the_keyboard(page: Page) -> None:
     figure = page.get_by_role("button", name="Confusion matrix")
     figure.press("Enter")
     dialog = page.get_by_role("dialog")
-    enlarged, shown = dialog.get_by_role("img").bounding_box(), figure.bounding_box()
+    enlarged, original = dialog.get_by_role("img").bounding_box(), figure.bounding_box()
     assert enlarged is not None
-    assert shown is not None
-    assert enlarged["width"] > shown["width"]
+    assert original is not None
+    assert enlarged["width"] > original["width"]
     page.keyboard.press("Escape")
     assert dialog.count() == 0
 

@@ -22,6 +22,6 @@ def refusal(name: str) -> str | None:
     return None
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     """``name`` on one line, its unwritable characters replaced."""
     return _UNWRITABLE.sub("\ufffd", name)
