@@ -1,4 +1,4 @@
-"""The stages of the pipeline. What stands here runs before any other of their modules and any library is loaded."""
+"""The stages of the pipeline. This file runs before any other module of theirs and before any library is loaded."""
 
 from stages.common import arithmetic, interrupts, surroundings
 

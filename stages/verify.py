@@ -1,16 +1,16 @@
-"""Verify the images and pack them into the three splits that every later stage reads.
+"""verify: checks the images and packs them into the three splits that all later stages read.
 
 Reads the folders, or zips of folders, that ``params.yaml`` names under ``dataset``. Writes
 
 - ``data/verified/{train,validation,test}/``, the splits (see ``stages/splits/packed.py``),
-- ``metrics/dataset.json``, how many images there are, and how many of them gave cause for a warning,
+- ``metrics/dataset.json``, the numbers of images and of warnings,
 - ``metrics/dataset_warnings.csv``, the warnings with the names of the files; of many of a kind a sample,
 - ``plots/dataset/``, samples of each class, the number of images of each, and some pairs of near duplicates.
 
-A network learns whatever it is given: a broken file, a class that is missing from one folder, or a test image among the
-training images does not stop it, it only makes its accuracy wrong. So all images pass the checks of
-``stages/dataset/checks.py`` first. Where a check of severity ``error`` finds something, ``data/failures.csv`` lists all
-that was found, warnings too, and none of the outputs is there. The user's files are only ever read.
+A broken file, a class that is missing from one folder, or a test image among the training images does not stop a
+training; it only makes its accuracy wrong. So all images first pass the checks of ``stages/dataset/checks.py``. If one
+of severity ``error`` finds something, ``data/failures.csv`` lists all findings, warnings too, and no output is written.
+The user's files are only read.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ WARNINGS = Path("metrics/dataset_warnings.csv")
 PLOTS = Path("plots/dataset")
 FAILURES = Path("data/failures.csv")
 
-SHOWN_ISSUES = 3  # of each check, on the screen
-BYTES_A_PROCESS = 2**20  # of image files; fewer are decoded in the time that another process needs to start
+PRINTED_ISSUES = 3  # of each check
+BYTES_A_PROCESS = 2**20  # of image files; fewer are decoded before another process has started
 
 
 class Settings(Excerpt):
@@ -74,10 +74,10 @@ def verify() -> None:
 
 
 def _keep_images_out_of_git(root: str) -> None:
-    """``dvc exp run`` commits whatever a stage depends on and neither DVC nor ``.gitignore`` knows, images too.
+    """Warn if ``dvc exp run`` would commit the images, as it does with deps that neither DVC tracks nor Git ignores.
 
     Raises:
-        UserError: this is such an experiment; outside of one a warning is enough.
+        UserError: this is such an experiment.
     """
     listing = ["git", "ls-files", "--others", "--exclude-standard", "--exclude=*.dvc", "--exclude=.gitignore"]
     command = [*listing, "--directory", "--no-empty-directory", "--", root]
@@ -113,9 +113,9 @@ def _decode(folders: Mapping[str, tuple[ImageFolder, ...]], parts: Mapping[str, 
 
 
 def _stop_at_failures(inspection: Inspection, dataset: Dataset, outcomes: Sequence[Outcome]) -> None:
-    """Raise a :class:`UserError` that sums up what was found, after writing all of it to :data:`FAILURES`.
+    """If a check failed, write all findings to :data:`FAILURES` and raise a :class:`UserError` that sums them up.
 
-    Warnings are told too, for one of them may be the reason: images that lie where none belong are missing elsewhere.
+    It includes warnings, because one may be the reason: an image in the wrong place is missing in the right one.
     """
     failed = [outcome for outcome in outcomes if outcome.severity == "error" and outcome.found]
     splits_of_images = set(inspection.split_of[inspection.readable].tolist())
@@ -130,9 +130,9 @@ def _stop_at_failures(inspection: Inspection, dataset: Dataset, outcomes: Sequen
         write_csv(FAILURES, ("check", *Issue._fields), rows)
         lines[0] += f"; every finding is in {FAILURES}"
     for outcome in told:
-        examples_shown, severity = (SHOWN_ISSUES, "") if outcome.severity == "error" else (1, "warning, ")
-        examples = "; ".join(f"{subject} {problem}" for subject, problem, _ in outcome.sample[:examples_shown])
-        more = " ..." * (outcome.found > examples_shown)
+        printed, severity = (PRINTED_ISSUES, "") if outcome.severity == "error" else (1, "warning, ")
+        examples = "; ".join(f"{subject} {problem}" for subject, problem, _ in outcome.sample[:printed])
+        more = " ..." * (outcome.found > printed)
         lines.append(f"  {outcome.check} ({severity}{outcome.found:,}): {examples}{more}")
     raise UserError("\n".join(lines))
 
@@ -151,7 +151,7 @@ def _pack(inspection: Inspection, parts: Mapping[str, Path]) -> None:
 
 
 def _draw(inspection: Inspection, train: Path, plots: Path) -> None:
-    # Here, not at the top: the processes that decode import this file, and matplotlib takes longer than all else.
+    # Not at the top, because the decoding processes import this file, and matplotlib loads slowest.
     from stages.dataset import figures
 
     split = packed.load(train)

@@ -145,7 +145,7 @@ def test_images_beyond_one_batch_are_all_predicted(
     monkeypatch.setattr(packed, "BYTES_AT_ONCE", 4 * 16 * 16 * 3)
     Path("broken.png").write_bytes(b"no image")
     batches = list(module.batches(find_images(["broken.png", "images"]), 16))
-    assert [(len(batch.names), len(batch.errors)) for batch in batches] == [(3, 1), (4, 0), (4, 0), (4, 0)]
+    assert [(len(batch.image_names), len(batch.errors)) for batch in batches] == [(3, 1), (4, 0), (4, 0), (4, 0)]
     in_parts = predicted(capsys, "images")
     assert in_parts == whole  # to the last digit
 

@@ -1,4 +1,4 @@
-"""CIFAR-10 itself: its classes, the checksums of its six batches, and the zip of class folders that each becomes.
+"""CIFAR-10: its classes, the checksums of its six batches, and how a batch becomes a zip of class folders.
 
 The dataset is Alex Krizhevsky's, "Learning Multiple Layers of Features from Tiny Images", 2009.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# The position is the label. The number in front keeps the classes in this order wherever folders are sorted by name.
+# The position is the label. The number in front keeps this order wherever folders are sorted by name.
 CLASSES = (
     "000_airplane",
     "001_automobile",
@@ -30,7 +30,7 @@ CLASSES = (
     "009_truck",
 )
 IMAGE_SIZE = 32  # pixels, width and height
-# The batches in their order, by the names of their files in each kind of archive, without folder and ending.
+# The batches in order, by their file names in both kinds of archive, without folder and suffix.
 FILES = {
     "data_batch_1": "train1",
     "data_batch_2": "train2",
@@ -40,8 +40,7 @@ FILES = {
     "test_batch": "test",
 }
 
-# On these small images level 6 makes files 2 % smaller than level 1 in about the same time; level 9 gains nothing more.
-PNG_COMPRESS_LEVEL = 6
+PNG_COMPRESS_LEVEL = 6  # 2 % smaller files than with level 1 in about the same time; level 9 gains nothing more
 
 
 @dataclass(frozen=True)
@@ -65,14 +64,14 @@ class Contents:
 
     Attributes:
         images_per_batch: the same for every batch.
-        checksums: by name of the batch, the SHA-256 of the bytes of its images, followed by those of its labels.
+        checksums: for each batch by name, the SHA-256 of the bytes of its images and then its labels.
     """
 
     images_per_batch: int
     checksums: Mapping[str, str]
 
 
-# Computed from arrays whose channel means and standard deviations, first labels and counts by class are as published.
+# Computed from arrays whose channel means and deviations, first labels and class counts are as published.
 CIFAR10 = Contents(
     images_per_batch=10_000,
     checksums={
@@ -87,21 +86,21 @@ CIFAR10 = Contents(
 
 
 def checksum(batch: Batch) -> str:
-    """The SHA-256, in hexadecimal, that :class:`Contents` compares."""
+    """The SHA-256 of a batch in hexadecimal, as in :class:`Contents`."""
     digest = hashlib.sha256(np.ascontiguousarray(batch.images).data)
     digest.update(batch.labels.tobytes())
     return digest.hexdigest()
 
 
 def write_zip(batch: Batch, path: Path) -> None:
-    """Write the batch as ``class/index.png``, sorted by class and then by index within the batch.
+    """Write a zip of files ``class/index.png``, sorted by class and then by index within the batch.
 
-    Dates and attributes are fixed, so equal batches give equal bytes. The images are stored: PNG is compressed already.
+    Dates and attributes are fixed, so equal batches give equal bytes. The zip does not compress: PNG is compressed.
     """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for index in np.argsort(batch.labels, kind="stable"):
             member = zipfile.ZipInfo(f"{CLASSES[batch.labels[index]]}/{index:05}.png")  # dated 1 January 1980
-            member.create_system = 3  # Unix, also where it is not
+            member.create_system = 3  # Unix, on every system
             member.external_attr = 0o100644 << 16
             archive.writestr(member, _png(batch.images[index]))
 

@@ -1,7 +1,7 @@
-"""A large file over HTTP: resumed where it broke off, within bounds of size and time, and right to the last bit.
+"""Downloads a large file over HTTP: resumes it, limits its size and time, and checks its SHA-256.
 
-The part that has arrived lies beside the target as ``.NAME.part`` and outlives a broken run on purpose, unlike the
-parts of ``stages.common.files``: the next run goes on from there.
+What has arrived lies beside the target as ``.NAME.part``. Unlike the parts of ``stages.common.files`` it is kept when a
+run fails, and the next run continues from there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CHUNK_BYTES = 1 << 18
 
 @dataclass(frozen=True)
 class Remote:
-    """A file on a server that is known in advance: its address, its size in bytes and its SHA-256 in hexadecimal."""
+    """A file on a server: its address, its size in bytes and its SHA-256 in hexadecimal."""
 
     url: str
     size: int
@@ -31,17 +31,17 @@ class Remote:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to put up with a server; all but ``attempts`` in seconds."""
+    """When to give up on a server; all but ``attempts`` in seconds."""
 
     connect: float = 10.0
     silence: float = 30.0  # between two pieces of the answer
-    total: float = 7200.0  # twice the slowest download of CIFAR-10 that was reported
-    attempts: int = 4  # in a row that bring nothing new
+    total: float = 7200.0  # twice the slowest reported download of CIFAR-10
+    attempts: int = 4  # in a row without new bytes
     pause: float = 1.0  # before the second attempt, then doubled
 
 
 class _BrokenOffError(Exception):
-    """An attempt that ended early; another may do better."""
+    """An attempt ended early; another one may succeed."""
 
 
 def sha256_of(path: Path) -> str:
@@ -54,16 +54,16 @@ def sha256_of(path: Path) -> str:
 
 
 def download(target: Path, remote: Remote, patience: Patience = Patience()) -> None:
-    """Bring ``remote`` to ``target``, which appears only when it is whole and has the right checksum.
+    """Download ``remote`` to ``target``, which appears only when it is whole and has the right checksum.
 
     Raises:
-        UserError: the server refuses, offers something else, or ``patience`` ran out; the text says which.
+        UserError: the server refuses or sends something else, or ``patience`` ran out; the text says which.
     """
     part = target.with_name(f".{target.name}.part")
     resumed = _size(part) > 0
     _complete(part, remote, patience)
     if resumed and sha256_of(part) != remote.sha256:
-        # What an earlier run left may be to blame: once more from the start.
+        # The bytes of an earlier run may be wrong, so start again.
         part.unlink()
         _complete(part, remote, patience)
     if sha256_of(part) != remote.sha256:
@@ -73,7 +73,7 @@ def download(target: Path, remote: Remote, patience: Patience = Patience()) -> N
 
 
 def _complete(part: Path, remote: Remote, patience: Patience) -> None:
-    """Bring ``part`` to its full size in as many attempts as ``patience`` allows."""
+    """Download ``part`` to its full size in as many attempts as ``patience`` allows."""
     deadline = time.monotonic() + patience.total
     furthest, fruitless = _size(part), 0
     while True:
@@ -90,16 +90,16 @@ def _complete(part: Path, remote: Remote, patience: Patience) -> None:
 
 
 def _attempt(part: Path, remote: Remote, patience: Patience, deadline: float) -> None:
-    """Ask once for what is missing of ``part`` and append it.
+    """Request the missing bytes of ``part`` once and append them.
 
     Raises:
-        _BrokenOffError: the answer ended early or the server asks for patience.
-        UserError: the answer will not get better.
+        _BrokenOffError: the answer ended early, or the server asks to wait.
+        UserError: another attempt would not help.
     """
     offset = _size(part)
     if offset >= remote.size:
         return
-    # A server that packs the file for the journey would count other bytes.
+    # A server that compresses the answer would count other bytes.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
     try:
         with requests.get(
@@ -108,7 +108,7 @@ def _attempt(part: Path, remote: Remote, patience: Patience, deadline: float) ->
             offset = _start_of(answer, offset, part, remote)
             with part.open("ab" if offset else "wb") as file, progress("downloading", remote.size, "B") as bar:
                 bar.advance(offset)
-                # read1 returns what has arrived, so that a trickle can't outlast the deadline.
+                # read1 returns what has arrived, so a slow trickle can't outlast the deadline.
                 while chunk := answer.raw.read1(CHUNK_BYTES, decode_content=False):
                     offset += len(chunk)
                     if offset > remote.size:
@@ -125,10 +125,10 @@ def _attempt(part: Path, remote: Remote, patience: Patience, deadline: float) ->
 
 
 def _start_of(answer: requests.Response, offset: int, part: Path, remote: Remote) -> int:
-    """The position in the file of the answer's first byte: ``offset`` where the server resumes, else 0.
+    """Where the answer's first byte belongs in the file: at ``offset`` if the server resumes, else at 0.
 
     Raises:
-        _BrokenOffError: nothing usable this time.
+        _BrokenOffError: the answer is of no use, but the next one may be.
         UserError: the answer is not the file.
     """
     status = answer.status_code
@@ -157,7 +157,7 @@ def _in_words(error: Exception, patience: Patience) -> str:
         return f"no connection within {patience.connect:g} s"
     if isinstance(error, (requests.ReadTimeout, ReadTimeoutError)):
         return f"no answer within {patience.silence:g} s"
-    # requests wraps urllib3's error, which wraps the system's; the innermost says what happened.
+    # requests wraps urllib3's error, which wraps the system's; the innermost one says what happened.
     cause = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
     if isinstance(cause, ProtocolError):
         return "the connection broke off"

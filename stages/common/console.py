@@ -1,4 +1,4 @@
-"""What a person at the terminal sees of a stage: its errors and its progress."""
+"""What the user sees of a stage in the terminal: its errors and its progress."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ SECONDS_BETWEEN_LOG_LINES = 15.0
 
 
 class UserError(Exception):
-    """Something that the user can mend; its text says what is wrong, where, and what to do."""
+    """A mistake that the user can fix; its text says what is wrong, where, and what to do."""
 
 
 def run_stage(name: str, stage: Callable[[], None]) -> None:
     """Run ``stage`` as the main program of a process.
 
     A :class:`UserError`, a failure of the file system (full disk, read-only folder), Ctrl-C or SIGTERM ends the
-    process with one short message on standard error and a non-zero code; any other exception is a bug and keeps its
-    traceback.
+    process with one short message on standard error and a non-zero exit code. Any other exception is a bug and keeps
+    its traceback.
     """
-    # The modules that the stage imports stay until the process ends. To search them for garbage, and once more at the
-    # end, takes 0.3 s.
+    # The imported modules stay until the process ends; searching them for garbage would take 0.3 s.
     gc.freeze()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal or a log of a few characters only, as some locales have, is no reason to fail over a class's name.
+        # Some locales know few characters; a class's name must not make the stage fail there.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with interrupts.handled(name):
@@ -43,7 +42,7 @@ def run_stage(name: str, stage: Callable[[], None]) -> None:
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
-        # Who reads the output, such as `head`, has seen enough. Python would complain once more as it ends.
+        # The reader of the output, such as `head`, has left. Python would complain again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
@@ -70,17 +69,15 @@ FILE_SYSTEM_ERRORS = {
 
 
 class Progress:
-    """How far a piece of work is: a bar on a terminal, a line every 15 seconds in a log."""
+    """Shows progress: as a bar on a terminal, as a line every 15 seconds in a log."""
 
     def __init__(self, title: str, total: int | None, unit: str) -> None:
         self._title, self._total, self._unit = title, total, unit
         self._done = 0
         self._last_line, self._done_then = time.monotonic(), 0
-        on_terminal = sys.stderr.isatty()
-        # A bar appears after a second only: what is quicker needs none.
-        self._bar = (
+        self._bar = (  # it appears after a second; quicker work needs none
             tqdm(desc=title, total=total, unit=unit, unit_scale=True, dynamic_ncols=True, delay=1, leave=False)
-            if on_terminal
+            if sys.stderr.isatty()
             else None
         )
 
@@ -100,7 +97,7 @@ class Progress:
             self._last_line, self._done_then = time.monotonic(), self._done
 
     def say(self, line: str) -> None:
-        """Print ``line`` above the bar; in a log it stands for a line of progress."""
+        """Print ``line`` above the bar; in a log it replaces the next line of progress."""
         self._last_line, self._done_then = time.monotonic(), self._done
         tqdm.write(f"{self._title}: {line}")
         sys.stdout.flush()
@@ -112,7 +109,7 @@ class Progress:
 
 @contextmanager
 def progress(title: str, total: int | None, unit: str) -> Iterator[Progress]:
-    """A :class:`Progress` over ``total`` units (None where the total is not known), closed at the end."""
+    """A :class:`Progress` over ``total`` units (None if unknown), closed at the end."""
     bar = Progress(title, total, unit)
     try:
         yield bar

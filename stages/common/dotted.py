@@ -7,7 +7,7 @@ from typing import Any
 
 
 def flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each innermost value of ``settings`` with its dotted name, in order; lists are values."""
+    """Yield each innermost value of ``settings`` with its dotted name, in order; a list is a value."""
     if isinstance(settings, Mapping):
         for name, inner in settings.items():
             yield from flat(inner, f"{prefix}.{name}" if prefix else str(name))

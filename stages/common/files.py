@@ -1,9 +1,9 @@
 """Files that appear whole or not at all, and whose bytes depend on their content alone.
 
-Each write goes to ``.NAME.part`` beside its target and is renamed when it is complete and on disk. The name of the
-part is fixed, so what a killed process left behind is overwritten by the next run and never piles up.
+Each write goes to ``.NAME.part`` beside its target and is renamed when it is complete and on disk. That name is fixed,
+so the next run overwrites what a killed process left.
 
-A stage writes its outputs inside :func:`all_or_none`: one that fails leaves those of an earlier run as they were.
+A stage writes its outputs inside :func:`all_or_none`: if it fails, the outputs of an earlier run stay as they were.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from stages.common.rounding import rounded
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PICTURE_DPI = 100  # dots per inch: a figure of 12.8 inches fills a window of 1280 pixels
+PICTURE_DPI = 100  # a figure of 12.8 inches fills a window of 1280 pixels
 
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """A path to write to, which becomes ``path`` when the block ends well and is removed when it does not."""
+    """A path to write to; it becomes ``path`` if the block succeeds and is removed if it fails."""
     path = Path(path)
     part = path.with_name(f".{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,10 +49,10 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def all_or_none() -> Iterator[Callable[[str | Path], Path]]:
-    """A function from the path of an output, a file or a folder, to the path at which to write it.
+    """A function from an output's path, a file or a folder, to the path at which to write it.
 
-    When the block ends well, all outputs that it asked for replace what was in their places. When it does not, they are
-    removed, and what was there stays. The name of the file or folder, and so its ending, is that of the output.
+    If the block succeeds, all its outputs replace what was in their places. If it fails, they are removed, and what was
+    there stays. The path to write at has the output's name, and so its suffix.
     """
     written: dict[Path, Path] = {}
 
@@ -68,7 +68,7 @@ def all_or_none() -> Iterator[Callable[[str | Path], Path]]:
         yield place
         for output, new in written.items():
             if new.is_dir() and os.path.lexists(output):
-                os.rename(output, new.with_name(".old"))  # a folder can't be renamed to one that is there
+                os.rename(output, new.with_name(".old"))  # a folder can't be renamed onto an existing one
             os.replace(new, output)
     finally:
         for new in written.values():
@@ -77,7 +77,7 @@ def all_or_none() -> Iterator[Callable[[str | Path], Path]]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """An empty folder to fill, which replaces ``path`` when the block ends well and is removed when it does not."""
+    """An empty folder to fill; it replaces ``path`` if the block succeeds and is removed if it fails."""
     with all_or_none() as place:
         part = place(path)
         part.mkdir()
@@ -87,7 +87,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def errors_naming(path: str | Path) -> Iterator[None]:
-    """Let the system's errors in the block name ``path``: one of a write to a full disk does not say to which file."""
+    """Add ``path`` to system errors that name no file, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -98,10 +98,10 @@ def errors_naming(path: str | Path) -> Iterator[None]:
 
 @contextmanager
 def written_by(stage: str, path: str | Path) -> Iterator[None]:
-    """Let the block read ``path``, an output of ``stage``.
+    """Turn errors of a block that reads ``path``, an output of ``stage``, into a :class:`UserError`.
 
     Raises:
-        UserError: there is no such file, or the block finds in it what ``stage`` does not write.
+        UserError: the file is missing, or its content is not what ``stage`` writes.
     """
     try:
         yield
@@ -120,20 +120,19 @@ def _remove(path: Path) -> None:
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write ``content`` as it is."""
     with atomic_file(path) as part:
         part.write_bytes(content)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` as UTF-8 with the line ends it has."""
+    """Write ``text`` as UTF-8, its line ends unchanged."""
     write_bytes(path, text.encode())
 
 
 def write_array(path: str | Path, array: NDArray[Any]) -> None:
     """Write ``array`` in NumPy's own format, ``.npy``."""
     array = np.ascontiguousarray(array)
-    # Not by np.save: where the disk is full, its error is not the system's and does not say so.
+    # np.save would not say that the disk is full.
     with atomic_file(path) as part, part.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
         file.write(array.data)
@@ -143,13 +142,13 @@ def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as indented JSON, its floats rounded (see ``rounding.rounded``), its keys in the order given.
 
     Raises:
-        ValueError: a float is NaN or infinite, which JSON has no word for.
+        ValueError: a float is NaN or infinite, which JSON can't express.
     """
     write_text(path, json.dumps(_rounded(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def write_json_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write ``rows`` as a JSON list with one row a line: data for plots, which keeps its numbers and diffs well."""
+    """Write ``rows`` as a JSON list, one row a line, so that Git's diffs stay small."""
     lines = [json.dumps(_rounded(row), allow_nan=False, ensure_ascii=False) for row in rows]
     write_text(path, "[\n" + ",\n".join(lines) + "\n]\n")
 

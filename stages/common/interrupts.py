@@ -1,10 +1,10 @@
-"""Ctrl-C and SIGTERM end a stage with one line, at whichever moment they come.
+"""Ctrl-C and SIGTERM end a stage with one line, whenever they come.
 
-- While modules are loaded nothing has been written yet, and the process ends at once. An exception would not do: many a
-  library swallows one that comes in the middle of its import, or turns it into an error of its own.
-- While the stage works, the first of them raises ``KeyboardInterrupt``, so that half-written files are removed. Who
-  can't wait for that sends another, which ends the process at once; then it is as after ``kill -9``.
-- When the stage is done they are ignored: there is nothing left to stop.
+- While modules load, nothing has been written, and the process ends at once. An exception would not do: many libraries
+  swallow one that comes during their import, or turn it into an error of their own.
+- While the stage works, the first signal raises ``KeyboardInterrupt``, so that half-written files are removed. A second
+  one ends the process at once, like ``kill -9``.
+- When the stage is done, signals are ignored: there is nothing left to stop.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ _done_so_far = "nothing was left half-written"
 SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 try:
-    # A duplicate, because standard error is set aside while TensorFlow is loaded.
+    # A duplicate, because standard error is redirected while TensorFlow loads.
     _standard_error = os.dup(2)
 except OSError:  # the process was started without one
     _standard_error = os.open(os.devnull, os.O_WRONLY)
 
 
 def end_loading_at_once() -> None:
-    """Let an interrupt end the process while the modules of ``python -m stages.NAME`` are loaded.
+    """Let an interrupt end the process at once while ``python -m stages.NAME`` loads its modules.
 
-    In a process that imports the stages for another purpose, such as a test, nothing changes.
+    A process that imports the stages for another purpose, such as a test, keeps its handlers.
     """
-    if sys.argv[0] == "-m":  # so Python has it while it looks for the module to run; then it is that module's path
+    if sys.argv[0] == "-m":  # Python's value until it has found the module to run
         name = sys.orig_argv[sys.orig_argv.index("-m") + 1].removeprefix("stages.")
         _handle(lambda number, _: _end_at_once(name, number))
 
 
 @contextmanager
 def handled(name: str) -> Iterator[None]:
-    """Raise an interrupt inside the block, and end the process when the exception leaves it.
+    """Raise ``KeyboardInterrupt`` in the block at an interrupt, and exit when the exception leaves the block.
 
     Raises:
-        SystemExit: there was an interrupt; the code is 128 and the signal's number, as shells have it.
+        SystemExit: there was an interrupt; the code is 128 plus the signal's number, as in shells.
     """
     received: list[int] = []
 
@@ -56,7 +56,7 @@ def handled(name: str) -> Iterator[None]:
         _handle(handle)
         yield
     except BaseException:
-        # Whatever its type: libraries turn a KeyboardInterrupt into errors of their own.
+        # Of any type, because libraries turn a KeyboardInterrupt into errors of their own.
         if received:
             _handle(signal.SIG_IGN)
             _say(name, received[0])
@@ -68,9 +68,9 @@ def handled(name: str) -> Iterator[None]:
 
 @contextmanager
 def hidden_from_children() -> Iterator[None]:
-    """Let processes that the block starts never hear of Ctrl-C, which a terminal sends to all of them.
+    """Shield the processes that the block starts from Ctrl-C, which a terminal sends to all of them.
 
-    One that comes meanwhile reaches this process when the block is done.
+    A Ctrl-C during the block reaches this process when the block is done.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes inherit the mask
     try:
@@ -87,7 +87,7 @@ def say_if_interrupted(done_so_far: str) -> None:
 
 def _handle(handler: Callable[[int, Any], Any] | signal.Handlers) -> None:
     for number in SIGNALS:
-        # Ignored at the start, it is not for this process: so shells start what runs in the background.
+        # Shells start background processes with the signal ignored; it stays so.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
 

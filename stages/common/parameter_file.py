@@ -1,7 +1,7 @@
-"""``params.yaml``: how it is read, and what its sections are made of.
+"""``params.yaml``: how it is read, and the types of its sections.
 
-Each package defines its own sections, in its ``settings.py``. A stage names the keys that it reads in an
-:class:`Excerpt`, so an edit of another package's section is no reason to run it again.
+Each package defines its own sections in its ``settings.py``. A stage names the keys that it reads in an
+:class:`Excerpt`, so an edit of another package's section does not rerun it.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ Width = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class Section(BaseModel):
-    """Frozen, typed values. Every key must be given; one that is not a field's name is a mistake."""
+    """Frozen, typed values. Every field must be given, and an unknown key is a mistake."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Excerpt(Section, extra="ignore"):
-    """Those keys of the file, or of a section, that one stage reads; the others are passed over."""
+    """The keys of the file, or of a section, that one stage reads; others are ignored."""
 
 
 Wanted = TypeVar("Wanted", bound=Section)
 
 
 def load(wanted: type[Wanted], path: Path = PATH) -> Wanted:
-    """Read what ``wanted`` names of the file.
+    """Read the fields of ``wanted`` from the file.
 
     Raises:
         UserError: the file is missing, is not plain YAML, or a key or value in it is not allowed; the message has a
             line for each mistake, with ``section.key``, the value and what is allowed.
     """
     try:
-        # One byte more than allowed, so that a file of any size is refused without being read whole.
+        # One byte more than allowed, so that a huge file is refused without being read whole.
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
@@ -68,26 +68,21 @@ def load(wanted: type[Wanted], path: Path = PATH) -> Wanted:
 
 
 def parse(content: bytes, name: str) -> dict[Any, Any]:
-    """The values in a parameter file of this content, unchecked.
+    """The values in a parameter file's ``content``, unchecked.
 
     Raises:
-        UserError: the content is not plain YAML 1.2, or holds no keys; the message begins with ``name``.
+        UserError: the content is not plain YAML 1.2, or has no keys; the message begins with ``name``.
     """
     if len(content) > MAX_BYTES:
         raise UserError(f"{name} has more than {MAX_BYTES:,} bytes; it is no parameter file")
-    yaml = YAML(typ="safe", pure=True)  # in pure Python, as the library in C knows YAML 1.1 alone
+    yaml = YAML(typ="safe", pure=True)  # pure Python, because the C library knows YAML 1.1 only
     yaml.Composer, yaml.Constructor = _Composer, _Constructor
     try:
         values = yaml.load(content)
     except MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{name}{line}: {error.problem}") from error
-    except (
-        YAMLError,
-        RecursionError,
-        ValueError,
-        LookupError,
-    ) as error:  # the last: `!!bool maybe`, an empty `!!float`
+    except (YAMLError, RecursionError, ValueError, LookupError) as error:  # LookupError: `!!bool maybe`
         raise UserError(f"{name} is not plain YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(values, dict):
         raise UserError(f"{name} holds no sections")
@@ -95,7 +90,7 @@ def parse(content: bytes, name: str) -> dict[Any, Any]:
 
 
 class _Composer(Composer):
-    """Refuses anchors: with them a few lines could stand for gigabytes."""
+    """Refuses anchors, by which a few lines could stand for gigabytes."""
 
     def compose_node(self, parent: Node | None, index: Any) -> Any:
         event = self.parser.peek_event()
@@ -111,7 +106,7 @@ class _Constructor(SafeConstructor):
         return True
 
     def construct_yaml_int(self, node: ScalarNode) -> Any:
-        # Python takes no number of more than 4,300 digits, and its message does not say where the number stands.
+        # Python refuses numbers of more than 4,300 digits without saying where they are.
         if len(node.value) > MAX_DIGITS:
             problem = f"a number of {len(node.value):,} characters is not allowed"
             raise MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
@@ -130,7 +125,7 @@ def _lists_as_tuples(value: Any) -> Any:
 
 
 def _mistakes(error: ValidationError) -> list[ErrorDetails]:
-    """What pydantic found, without its second complaint: it calls a list too short once it has dropped a wrong item."""
+    """What pydantic found, without follow-up errors: it drops a wrong item and then calls its list too short."""
     found = error.errors()
     parents = {detail["loc"][:depth] for detail in found for depth in range(len(detail["loc"]))}
     return [detail for detail in found if detail["loc"] not in parents]

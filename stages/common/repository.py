@@ -1,4 +1,4 @@
-"""What this project's Git repository lacks of what DVC needs of it, in words and with the command that helps."""
+"""Whether this project's Git repository has what DVC needs, and the command that helps if not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NO_REPOSITORY = (
 
 
 def shortcoming() -> str | None:
-    """That there is no repository, no commit, or not the whole history; None where all are there, or ``git`` is not."""
+    """What is missing: the repository, a commit or the whole history; None if nothing is, or if ``git`` is."""
     try:
         found = _git("rev-parse", "--is-shallow-repository")
         if "not a git repository" in found.stderr:
@@ -27,6 +27,5 @@ def shortcoming() -> str | None:
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    # In English, whatever the user's language, since its messages are read here.
-    environment = os.environ | {"LC_ALL": "C"}
+    environment = os.environ | {"LC_ALL": "C"}  # English messages, since the code above reads them
     return subprocess.run(["git", *arguments], env=environment, text=True, capture_output=True, check=False)

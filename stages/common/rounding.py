@@ -1,16 +1,16 @@
-"""Numbers in few digits, of which none becomes perfect, or nothing, by rounding: 0.9998 is not 1."""
+"""Rounding that never turns a number into 0 or a perfect 1: 0.9998 stays below 1."""
 
 from __future__ import annotations
 
 import math
 from typing import Literal
 
-DECIMALS = 6  # of every float in a tracked file: more than a difference worth reading, fewer than a line can hold
-SIGNIFICANT = 3  # digits of a number that is too small for the decimals, such as a learning rate of 2.5e-7
+DECIMALS = 6  # of every float in a tracked file
+SIGNIFICANT = 3  # digits of a number too small for the decimals, such as a learning rate of 2.5e-7
 
 
 def rounded(value: float) -> float:
-    """``value`` to :data:`DECIMALS`, or to :data:`SIGNIFICANT` digits where that says more; below 1 it stays below."""
+    """``value`` to :data:`DECIMALS`, or a tiny one to :data:`SIGNIFICANT` digits; below 1 it stays below 1."""
     if abs(value) < 10 ** (SIGNIFICANT - DECIMALS):
         return float(f"{value:.{SIGNIFICANT}g}")
     short = round(float(value), DECIMALS)
@@ -18,13 +18,13 @@ def rounded(value: float) -> float:
 
 
 def number(value: float, decimals: int, most: int = DECIMALS, perfect: float = 1.0, sign: Literal["", "+"] = "") -> str:
-    """``value`` with ``decimals``, or with as many more, up to ``most``, as tell it from 0 and from ``perfect``.
+    """``value`` with ``decimals`` places, or with more, up to ``most``, until it differs from 0 and ``perfect``.
 
-    Where ``most`` are too few, the text names the limit that the value lies beyond: ``<0.000001`` or ``>0.999999``.
+    If ``most`` places are too few, the text is a limit: ``<0.000001`` or ``>0.999999``.
 
     Args:
-        perfect: what no smaller value may be rounded up to.
-        sign: ``+`` puts one before numbers that are not negative.
+        perfect: smaller values are never rounded up to it.
+        sign: ``+`` writes a plus sign before numbers that are not negative.
     """
     for places in range(decimals, most + 1):
         text = f"{value:{sign}.{places}f}"
@@ -37,5 +37,5 @@ def number(value: float, decimals: int, most: int = DECIMALS, perfect: float = 1
 
 
 def percent(share: float, decimals: int = 2, most: int = DECIMALS - 2) -> str:
-    """A share, from 0 to 1, in percent; see :func:`number`."""
+    """A share, 0 to 1, in percent; see :func:`number`."""
     return f"{number(100 * share, decimals, most, 100.0)}%"

@@ -1,18 +1,18 @@
-"""What a user has set for other work, and must not reach this one.
+"""Drops the user's environment variables for other work, which could change the results.
 
-Libraries read variables of the environment, and many of these change what they compute, or end in a traceback when they
-are meant for another version. The pipeline's settings are those of ``params.yaml``, and DVC sees no others change. So
-the libraries' variables are dropped before any library is loaded. Their files are dealt with where each is loaded:
-Keras's in ``stages/model/backend.py``, matplotlib's in ``stages/common/drawing.py``.
+Many variables change what a library computes, or end in a traceback if they are meant for another version. DVC does not
+see them change; the pipeline's settings are those of ``params.yaml`` alone. So the libraries' variables are dropped
+before any library loads. Settings files are kept out where the library is loaded: Keras's in
+``stages/model/backend.py``, matplotlib's in ``stages/common/drawing.py``.
 
-Python's own variables have been read by then: ``dvc.yaml`` and the ``Makefile`` leave them out.
+Python has read its own variables by then, so ``dvc.yaml`` and the ``Makefile`` start it without them.
 """
 
 from __future__ import annotations
 
 import os
 
-# By prefix: TensorFlow and XLA alone read some hundreds, and each version reads others.
+# Prefixes, because TensorFlow and XLA alone read hundreds of variables, and each version reads others.
 PREFIXES = (
     "AUTOGRAPH_",
     "CUBLAS_",
@@ -31,8 +31,8 @@ PREFIXES = (
     "TQDM_",
     "XLA_",
 )
-# These say where a library runs, what it may use there and how much it tells, and none of them changes a result; or
-# they are set by ``arithmetic.py``, whatever the user has set them to.
+# These change no result: they say where a library runs, what it may use and how much it logs. ``arithmetic.py``
+# overrides two of them.
 KEPT_PREFIXES = (
     "MPLCONFIGDIR",  # where the list of fonts is kept
     "ONEDNN_MAX_CPU_ISA",
@@ -44,7 +44,7 @@ KEPT_PREFIXES = (
 
 
 def drop_settings() -> None:
-    """Take the libraries' variables out of the environment of this process and of those that it starts."""
+    """Remove the libraries' variables from the environment of this process and its children."""
     for name in list(os.environ):
         if name.startswith(PREFIXES) and not name.startswith(KEPT_PREFIXES):
             del os.environ[name]

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-SIDE = 128  # pixels; the page shows an image as wide as 8rem, usually 128 pixels
+SIDE = 128  # pixels; the page shows an image 8rem wide, usually 128 pixels
 
 
 def thumbnail(image: NDArray[np.uint8]) -> bytes:
-    """``image``, shape (height, width, 3), RGB, as a PNG of :data:`SIDE` pixels a side at most."""
+    """``image``, shape (height, width, 3), RGB, as a PNG of at most :data:`SIDE` pixels a side."""
     written = io.BytesIO()
     small = Image.fromarray(np.asarray(image))
     small.thumbnail((SIDE, SIDE))

@@ -4,8 +4,8 @@ A split is a folder of three files:
 
 - ``images.npy``: uint8, shape (n, size, size, 3), RGB, values 0 to 255
 - ``labels.npy``: int32, shape (n,), the index of each image's class
-- ``index.json``: the class names, how many images each source folder gave, and each image's name, all in the order
-  of the arrays, and as of how many bits a channel images of 16 were taken
+- ``index.json``: the class names, how many images each source folder gave, each image's name in the order of the
+  arrays, and as how many bits a channel images of 16 were read
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stages.common.console import UserError
 from stages.common.files import errors_naming, write_array, write_json
 
 ZEROS_AT_ONCE = 2**20  # bytes
-BYTES_AT_ONCE = 32 * 2**20  # of pixels in memory together: ten thousand images of CIFAR-10
+BYTES_AT_ONCE = 32 * 2**20  # of pixels in memory: ten thousand images of CIFAR-10
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Split:
         classes: names of the classes, sorted.
         folder_sizes: number of images that came from each source folder, in the order of the arrays; sums to n.
         image_names: ``folder/class/file`` of each image, length n.
-        depth: as of how many bits a channel images of 16 were taken; see :mod:`stages.dataset.bit_depth`.
+        depth: as how many bits a channel images of 16 were read; see :mod:`stages.dataset.bit_depth`.
     """
 
     images: NDArray[np.uint8]
@@ -50,10 +50,10 @@ class Split:
 
 
 def allocate_images(folder: Path, count: int, image_size: int) -> None:
-    """Create ``folder/images.npy`` for ``count`` images as zeros, to be filled through :func:`open_images`.
+    """Create ``folder/images.npy`` with ``count`` images of zeros, to be filled through :func:`open_images`.
 
-    Its space on the disk is taken at once. A sparse file would be a promise only, and a process that writes to a memory
-    map for which the disk has no room is killed (SIGBUS), without a word.
+    Its space on the disk is taken at once. With a sparse file, writing to the memory map of a full disk would kill the
+    process (SIGBUS) without a message.
 
     Raises:
         OSError: the disk has no room for it.
@@ -77,28 +77,28 @@ def _append_zeros(file: BinaryIO, size: int) -> None:
 
 
 def open_images(folder: Path) -> NDArray[np.uint8]:
-    """The images of an allocated split as a writable memory map; several processes may fill separate rows."""
+    """The images of an allocated split as a writable memory map; processes may fill separate rows side by side."""
     images: NDArray[np.uint8] = np.load(folder / "images.npy", mmap_mode="r+")
     return images
 
 
 def at_once(image_size: int) -> int:
-    """How many images of ``image_size`` pixels a side are in memory together: :data:`BYTES_AT_ONCE`, at least one."""
+    """How many images of ``image_size`` pixels a side fit into :data:`BYTES_AT_ONCE`; at least one."""
     return max(1, BYTES_AT_ONCE // (3 * image_size**2))
 
 
 def pieces(images: NDArray[np.uint8], count: int) -> Iterator[NDArray[np.uint8]]:
-    """All ``images``, ``count`` of them at a time; those of the piece before are no longer in memory."""
+    """Yield ``images``, ``count`` at a time, and drop each piece from memory before the next."""
     for first in range(0, len(images), count):
         yield images[first : first + count]
         release(images)
 
 
 def release(images: NDArray[np.uint8]) -> None:
-    """Give back the memory of what has been read of ``images``, where they are the map of a file.
+    """Free the memory of ``images`` if they are a memory map.
 
-    Pages that a map has touched count as the process's memory, and in the end they would be the whole dataset. What is
-    read again comes from the system's cache of the file.
+    The pages read from a map count as the process's memory, which would grow to the whole dataset. Pages that are read
+    again come from the system's cache of the file.
     """
     base: Any = images
     while isinstance(base, np.ndarray):
@@ -108,14 +108,15 @@ def release(images: NDArray[np.uint8]) -> None:
 
 
 def keep_images(folder: Path, keep: NDArray[np.bool_]) -> None:
-    """Drop the images of an allocated split for which ``keep``, of shape (n,), is false."""
+    """Drop the images of an allocated split for which ``keep``, shape (n,), is false."""
     kept = np.flatnonzero(keep)
     shorter = folder / "shorter"
-    allocate_images(shorter, len(kept), open_images(folder).shape[1])
-    count = at_once(open_images(folder).shape[1])
+    image_size = open_images(folder).shape[1]
+    allocate_images(shorter, len(kept), image_size)
+    count = at_once(image_size)
     for start in range(0, len(kept), count):
         rows = kept[start : start + count]
-        # Opened anew: pages that a memory map has touched count as the process's memory until it is closed.
+        # Opened for each step, because a map's pages count as the process's memory until it is closed.
         open_images(shorter)[start : start + len(rows)] = open_images(folder)[rows]
     os.replace(shorter / "images.npy", folder / "images.npy")
     shorter.rmdir()
@@ -129,7 +130,7 @@ def complete(
     image_names: Sequence[str],
     depth: int = 16,
 ) -> None:
-    """Write what goes with the images, in their order; see :class:`Split` for the meaning of each."""
+    """Write a split's other two files; see :class:`Split` for the arguments."""
     write_array(folder / "labels.npy", labels.astype(np.int32))
     index = {"classes": list(classes), "folder_sizes": list(folder_sizes), "names": list(image_names), "depth": depth}
     write_json(folder / "index.json", index)
@@ -154,5 +155,5 @@ def load(folder: str | Path) -> Split:
         classes=tuple(index["classes"]),
         folder_sizes=tuple(index["folder_sizes"]),
         image_names=tuple(index["names"]),
-        depth=index.get("depth", 16),  # splits of earlier versions have none
+        depth=index.get("depth", 16),  # missing in splits of earlier versions
     )
