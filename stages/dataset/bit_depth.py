@@ -1,9 +1,9 @@
-"""Images of 16 bits a channel as images of 8.
+"""Converts images of 16 bits a channel to 8.
 
-Such a file often holds less: microscopes, detectors and depth cameras give 10 to 14 bits, and some programs write 8
-bits into 16. The high 8 of the 16 then show black, or nearly so. So one depth is taken for all images, that of the
-training images together: equal values stay equal in all of them, and the test split chooses nothing. Where the training
-images use all 16 bits, the high 8 are kept, as Pillow does.
+Such a file often uses fewer bits: microscopes, detectors and depth cameras give 10 to 14, and some programs write 8
+into 16. The high 8 bits are then black, or nearly so. So all images are read with one depth, the one that the training
+images need: equal values stay equal, and the test split chooses nothing. If the training images use all 16 bits, the
+high 8 are kept, as Pillow does.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from PIL import Image
 from PIL.ImageChops import add
 
 FULL_DEPTH = 16
-DEPTHS = (8, 10, 12, 14, FULL_DEPTH)  # bits a channel that sensors and programs give
-STRIP = 256  # rows
+DEPTHS = (8, 10, 12, 14, FULL_DEPTH)  # bits a channel of sensors and programs
+STRIP_ROWS = 256
 
-# Pillow's raw modes of PNGs of 16 bits a channel, and those that read the low byte instead of the high one. Grey with
-# alpha has none, but can be read as four channels of 8 bits, the second of which is grey's low byte.
+# Pillow's raw modes of PNGs of 16 bits a channel, and the modes that read the low byte instead of the high one. Grey
+# with alpha has no such mode, but can be read as four channels of 8 bits, whose second is grey's low byte.
 _LOW_BYTES = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "LA;16B": "RGBA"}
 
 
 def raw_mode(image: Image.Image) -> str | None:
-    """How the PNG ``image``, opened but not loaded, stores its 16 bits a channel; None for any other image."""
+    """Pillow's raw mode of ``image``, opened but not loaded, if it is a PNG of 16 bits a channel; else None."""
     tiles = getattr(image, "tile", None)
     mode = tiles[0].args if tiles else None
     return mode if mode == "I;16B" or mode in _LOW_BYTES else None
@@ -33,27 +33,27 @@ def raw_mode(image: Image.Image) -> str | None:
 
 def depth_of(image: Image.Image) -> int:
     """The least of :data:`DEPTHS` that holds all greys or colours of a loaded image of 16 bits a channel."""
-    # Of colours Pillow loads the high bytes alone. The fourth channel is alpha.
+    # Pillow loads only the high bytes of colours. The fourth channel is alpha.
     shift = 8 if image.mode == "I;16" else 0
     high = max(int(np.max(channel.getextrema())) >> shift for channel in image.split()[:3])
     return next(depth for depth in DEPTHS if depth >= 8 + high.bit_length())
 
 
 def common_depth(depths: Iterable[int]) -> int:
-    """The depth for all images, given those of the training images; full if none of these has 16 bits a channel."""
+    """The depth for all images, given the training images'; full if none of these has 16 bits a channel."""
     return max(depths, default=FULL_DEPTH)
 
 
 def to_eight_bits(image: Image.Image, data: bytes, stored: str, depth: int) -> Image.Image:
-    """A loaded image of 16 bits a channel, taken as of ``depth``; what is brighter becomes white. Alpha always has 16.
+    """Convert a loaded image of 16 bits a channel, read as ``depth`` bits; brighter values become white.
 
-    ``image`` itself is not to be used any more.
+    Alpha is always read as 16 bits. ``image`` must not be used afterwards.
 
     Args:
-        data: the file, of which the low bytes of colours are read where they are needed.
-        stored: what :func:`raw_mode` says of it.
+        data: the file, for the low bytes of colours.
+        stored: its :func:`raw_mode`.
     """
-    transparent = image.info.get("transparency")  # a grey or colour of 16 bits that stands for no pixel
+    transparent = image.info.get("transparency")  # a grey or colour of 16 bits that means transparent
     if image.mode == "I;16":
         pixels = np.asarray(image)
         scaled = pixels >> (depth - 8)
@@ -78,9 +78,9 @@ def to_eight_bits(image: Image.Image, data: bytes, stored: str, depth: int) -> I
 
 
 def strips(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
-    """Boxes that cover ``image``, for work that would otherwise take several times its memory."""
-    for top in range(0, image.height, STRIP):
-        yield 0, top, image.width, min(top + STRIP, image.height)
+    """Boxes that cover ``image``, for work that would take several times its memory if done at once."""
+    for top in range(0, image.height, STRIP_ROWS):
+        yield 0, top, image.width, min(top + STRIP_ROWS, image.height)
 
 
 def _low_bytes(data: bytes, stored: str) -> Image.Image:
@@ -91,7 +91,7 @@ def _low_bytes(data: bytes, stored: str) -> Image.Image:
 
 
 def description(depth: int, own: int) -> str:
-    """What a user is told of an image of 16 bits a channel that needs ``own`` of them and was taken as of ``depth``."""
+    """How an image of 16 bits a channel that uses ``own`` of them was read with ``depth``, in words for the user."""
     if depth == FULL_DEPTH:
         return "taken as 16 bits a channel" + f", of which it uses {own}" * (own < depth)
     brighter = ", and what is brighter as white" * (own > depth)

@@ -1,4 +1,4 @@
-"""The checks on a dataset: each a name, a severity in ``params.yaml``, and a function from facts to issues."""
+"""The checks on a dataset: each is a function from facts to issues, with a severity in ``params.yaml``."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from stages.dataset.image_folders import ImageFolder
 from stages.dataset.inspection import Inspection
 from stages.dataset.settings import Dataset, Severity
 
-KEPT = 1000  # issues of a check that are listed as a sample; a dataset of nothing but duplicates would list millions
-SHOWN_CLASSES = 5  # named in one message
+KEPT = 1000  # issues of a check that are listed; a dataset full of duplicates would have millions
+NAMED_CLASSES = 5  # in one message
 LAST, FIRST = 1, 2  # columns of Inspection.copies
 
 
 class Issue(NamedTuple):
-    """One thing that is wrong: the image, folder or split, what is wrong with it, and the other image of a pair."""
+    """One finding: an image, folder or split, what is wrong with it, and of a pair the other image."""
 
     subject: str
     problem: str
@@ -30,9 +30,9 @@ class Issue(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one check found: how many issues there are, and all of them, or a sample of :data:`KEPT`.
+    """What one check found: the number of issues, and all of them or a sample of :data:`KEPT`.
 
-    Issues come folder by folder and class by class, so a sample spread evenly over them shows every large class.
+    Issues are in the order of folders and classes, so a sample spread evenly over them has every large class.
     """
 
     check: str
@@ -45,7 +45,7 @@ Check = Callable[[Inspection, Dataset], Iterable[Issue]]
 
 
 def run(inspection: Inspection, dataset: Dataset) -> list[Outcome]:
-    """Run every check, those that are off too (the metrics tell their numbers), in the order of :data:`CHECKS`."""
+    """Run all checks in the order of :data:`CHECKS`; also those that are off, for the metrics have their numbers."""
     outcomes = []
     for name, check in CHECKS.items():
         found = sum(1 for _ in check(inspection, dataset))
@@ -77,8 +77,8 @@ def empty_class(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
         listed = Counter(member.class_name for member in folder.members)
         for name, count in zip(inspection.classes, counts, strict=True):
             if name in folder.classes and not count:
-                none = f"has {listed[name]:,} images of which none can be read" if listed[name] else "has no images"
-                yield Issue(f"{folder.name}/{name}", none)
+                problem = f"has {listed[name]:,} images of which none can be read" if listed[name] else "has no images"
+                yield Issue(f"{folder.name}/{name}", problem)
 
 
 def class_set(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
@@ -124,7 +124,7 @@ def blank_image(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
 
 def class_imbalance(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
     for split, counts in zip(inspection.folders, inspection.class_counts(), strict=True):
-        filled = np.flatnonzero(counts)  # empty_class and class_set tell of classes without images
+        filled = np.flatnonzero(counts)  # empty_class and class_set report classes without images
         if not len(filled):
             continue
         most, least = int(counts.argmax()), int(filled[counts[filled].argmin()])
@@ -167,10 +167,11 @@ def near_leakage(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
 def channel_drift(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
     """Splits whose images differ in their mean red, green or blue.
 
-    The effect is the standardised mean difference, the difference of the splits' means over the standard deviation of
-    an image's mean (Cohen's d with the mean of both variances); its significance is that of Welch's t-test.
+    The effect is the standardised mean difference: the difference of the splits' means over the standard deviation of
+    an image's mean (Cohen's d with the mean of both variances). The significance is Welch's t-test.
     """
-    from scipy.special import stdtr  # not at the top, and not from scipy.stats, for the reason below
+    # Not at the top, because the decoding processes import this file. scipy.stats, which has the test, takes a second.
+    from scipy.special import stdtr
 
     for (split, a), (other_split, b) in combinations(_means_by_split(inspection), 2):
         if min(len(a), len(b)) < 2:
@@ -180,7 +181,7 @@ def channel_drift(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
         for channel, name in enumerate(("red", "green", "blue")):
             variance, other_variance = variances[0][channel], variances[1][channel]
             if variance + other_variance == 0:
-                continue  # every image of both has the same mean: drawings, for which a test of means says nothing
+                continue  # all images have the same mean, as drawings may have; a test of means says nothing
             effect = difference[channel] / math.sqrt((variance + other_variance) / 2)
             error, other_error = variance / len(a), other_variance / len(b)
             freedom = (error + other_error) ** 2 / (error**2 / (len(a) - 1) + other_error**2 / (len(b) - 1))
@@ -194,9 +195,8 @@ def channel_drift(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
 
 
 def class_drift(inspection: Inspection, dataset: Dataset) -> Iterator[Issue]:
-    """Splits in which the classes are not equally frequent: the chi-square test of homogeneity, and Cramér's V."""
-    # The processes that decode import this file too, and scipy.stats, which has the test ready made, takes a second.
-    from scipy.special import chdtrc
+    """Splits with different frequencies of the classes: the chi-square test of homogeneity, and Cramér's V."""
+    from scipy.special import chdtrc  # not scipy.stats; see channel_drift
 
     for (split, a), (other_split, b) in combinations(
         zip(inspection.folders, inspection.class_counts(), strict=True), 2
@@ -244,14 +244,14 @@ CHECKS: Mapping[str, Check] = {
 
 
 def _filled(inspection: Inspection) -> list[ImageFolder]:
-    """The folders that are not missing or empty; of the others one issue is enough."""
+    """The folders that are not missing or empty, for these have their issue already."""
     return [folder for folder in inspection.all_folders if folder.classes]
 
 
 def _used(inspection: Inspection, dataset: Dataset) -> NDArray[np.int64]:
     """How many images of each folder and class are used, shape (folders, classes).
 
-    Unreadable ones are left out, so they do not count; but where they are an error, that one error is enough.
+    Unreadable ones count only if they are an error, because then one error is enough.
     """
     used = inspection.readable | (dataset.checks.unreadable_image == "error")
     counts = np.zeros((len(inspection.all_folders), len(inspection.classes)), np.int64)
@@ -272,7 +272,7 @@ def _by_image(inspection: Inspection, problems: Mapping[int, str]) -> Iterator[I
 
 
 def _pairs(inspection: Inspection, pairs: NDArray[np.int64], problem: str) -> Iterator[Issue]:
-    """An issue for the first image of each pair; ``problem`` has a place for the name of the second."""
+    """An issue for the first image of each pair; ``problem`` has a placeholder for the second one's name."""
     for row, other in pairs:
         partner = inspection.image_names[other]
         yield Issue(inspection.image_names[row], problem.format(partner), partner)
@@ -285,11 +285,11 @@ def _copies(
     related: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]],
     where: str = "",
 ) -> Iterator[Issue]:
-    """An issue for each image with the pixels of another one that is ``related``; images equal in their files first.
+    """An issue for each image that has the pixels of a ``related`` other one; those equal at full size come first.
 
     Args:
-        column: of :attr:`Inspection.copies`, the other image: :data:`LAST` or :data:`FIRST`.
-        where: what to say of the other image.
+        column: the other image's column of :attr:`Inspection.copies`, :data:`LAST` or :data:`FIRST`.
+        where: what the issue adds about the other image.
     """
     full_size, resized = (
         copies[related(copies[:, 0], copies[:, column])][:, [0, column]]
@@ -313,5 +313,5 @@ def _is_drift(effect: float, probability: float, dataset: Dataset) -> bool:
 
 
 def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN_CLASSES} more" if len(names) > SHOWN_CLASSES else ""
-    return ", ".join(names[:SHOWN_CLASSES]) + more
+    more = f" and {len(names) - NAMED_CLASSES} more" if len(names) > NAMED_CLASSES else ""
+    return ", ".join(names[:NAMED_CLASSES]) + more

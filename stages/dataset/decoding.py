@@ -1,14 +1,14 @@
-"""One pass over every image, on all cores: from its file to a row of its split, and to what the checks must know.
+"""Decodes every image once, on all cores: into a row of its split, and into the facts that the checks need.
 
-Each image becomes RGB of one size, so that whatever reads a split can rely on it:
+Each image becomes RGB of one size:
 
-- The picture is squeezed to the square, not cropped: nothing at its border is lost, as in Keras's
+- It is squeezed to a square, not cropped, so nothing at its border is lost, as in Keras's
   ``image_dataset_from_directory``.
-- It is turned the way that its EXIF or XMP orientation says: a photograph is learned as people see it.
-- Transparent parts become white, as on a page. Merely dropping the alpha channel would bring to light whatever colour
-  the drawing program left below it.
-- Of 16 bits a channel 8 are kept; see :mod:`stages.dataset.bit_depth`.
-- Colour profiles are not applied, and no other metadata matter; see :mod:`stages.dataset.metadata`.
+- It is turned as its EXIF or XMP orientation says, so a photograph is learnt as people see it.
+- Transparent parts become white, as on a page. Without the alpha channel they would have whatever colour the drawing
+  program left below it.
+- 16 bits a channel become 8; see :mod:`stages.dataset.bit_depth`.
+- Colour profiles and other metadata are ignored; see :mod:`stages.dataset.metadata`.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from stages.dataset.image_folders import ImageFolder, Member, UnreadableError, r
 from stages.dataset.metadata import Orientation
 from stages.splits import packed
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # a list of few: every decoder is a door to strangers' bytes
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # few, because every decoder is open to attack by hostile files
 MAX_PIXELS = 50_000_000  # more than most cameras give; 200 MB decoded
 _TOO_LARGE = f"has more than {MAX_PIXELS:,} pixels"
-TASK_BYTES = 3 * 2**20  # of decoded pixels: a thousand of CIFAR-10's images; enough to make the passing on cheap
+TASK_BYTES = 3 * 2**20  # of decoded pixels: a thousand images of CIFAR-10, enough to make the messages cheap
 
-# Pillow itself refuses an image of twice this limit as soon as it is opened; below that it only warns.
+# Pillow refuses to open an image of twice this limit; below that it only warns.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 _TURNS = {  # by EXIF orientation; 1 is upright
@@ -62,15 +62,15 @@ _TURNS = {  # by EXIF orientation; 1 is upright
 
 @dataclass(frozen=True)
 class Decoded:
-    """What is known of n images after decoding, in their order; rows of unreadable ones are zero.
+    """Facts about n decoded images, in order; rows of unreadable ones are zero.
 
     Attributes:
-        errors: why an image is unreadable, by its index.
-        conversions: what was done to an image that was not RGB of the wanted size, by its index.
-        depths: of an image of 16 bits a channel the least of :data:`bit_depth.DEPTHS` that holds it, by its index.
-        depth: as of how many bits the images of 16 bits a channel were taken.
-        digests: uint64, shape (n,), hashes of the pixels. Two different images share one with a probability of 10^-8
-            among a million.
+        errors: by index, why an image is unreadable.
+        conversions: by index, what was done to an image that was not RGB of the wanted size.
+        depths: by index, the least of :data:`bit_depth.DEPTHS` that holds an image of 16 bits a channel.
+        depth: as how many bits the images of 16 bits a channel were read.
+        digests: uint64, shape (n,), hashes of the pixels. Among a million images, two different ones share a hash with
+            a probability of 10^-8.
         spectra: int8, shape (n, 96), coarse structure, see ``near_duplicates.spectra``.
         means: float32, shape (n, 3), mean of each channel, 0 to 255.
         deviations: float32, shape (n, 3), standard deviation of each channel.
@@ -87,7 +87,7 @@ class Decoded:
 
 
 class Task(NamedTuple):
-    """Images of one folder that are decoded together, into consecutive rows of ``split``, an allocated split."""
+    """Images of one folder to decode together, into consecutive rows of the allocated split ``split``."""
 
     path: Path
     members: Sequence[Member]
@@ -98,7 +98,7 @@ class Task(NamedTuple):
 
 
 class Converted(NamedTuple):
-    """An image as RGB of the wanted size, what was done to make it so (empty: nothing), and its own depth if deep."""
+    """An image as RGB of the wanted size, what was done to it (empty: nothing), and its depth if it had 16 bits."""
 
     image: Image.Image
     conversion: str
@@ -108,7 +108,7 @@ class Converted(NamedTuple):
 def tasks_of(folders: Iterable[ImageFolder], split: Path, image_size: int) -> list[Task]:
     """The tasks that fill ``split`` with the images of ``folders``, one folder after the other.
 
-    They do not depend on the number of processes, and so neither do the results.
+    Neither they nor the results depend on the number of processes.
     """
     at_once = max(1, TASK_BYTES // (3 * image_size**2))
     tasks: list[Task] = []
@@ -123,10 +123,10 @@ def tasks_of(folders: Iterable[ImageFolder], split: Path, image_size: int) -> li
 
 
 def decode(tasks: Sequence[Task], processes: int, advance: Callable[[int], None]) -> Decoded:
-    """Decode the images of all ``tasks``; ``advance`` is told of each number of images that is done.
+    """Decode the images of all ``tasks``, and call ``advance`` with each number of images done.
 
-    The first task's split, the training's, says how many bits those of 16 bits a channel use. Where it is less than
-    all, what holds such images is decoded once more.
+    The first task's split is the training split. Its images of 16 bits a channel set the depth for all. If that is less
+    than 16, tasks with such images are done again.
 
     Raises:
         UserError: a process was killed.
@@ -147,9 +147,9 @@ def decode(tasks: Sequence[Task], processes: int, advance: Callable[[int], None]
 
 
 def decode_image(data: bytes, size: int | None, depth: int = FULL_DEPTH) -> tuple[Image.Image, str]:
-    """One image as RGB of ``size`` × ``size``, and what was done to make it so, empty where nothing was.
+    """One image as RGB of ``size`` × ``size``, and what was done to it, empty if nothing.
 
-    Where ``size`` is None, the image keeps its own. Of 16 bits a channel the lower ``depth`` are used.
+    If ``size`` is None, the image keeps its own. Of 16 bits a channel the lower ``depth`` are used.
 
     Raises:
         UnreadableError: ``data`` is no single image in one of :data:`FORMATS`, or is damaged or too large.
@@ -182,19 +182,19 @@ def _convert(data: bytes, size: int | None, depth: int) -> Converted:
         raise UnreadableError(_TOO_LARGE) from None
     except UnidentifiedImageError:
         raise UnreadableError(_why_not_identified(data)) from None
-    except Exception as error:  # decoders raise whatever a damaged file leads them to, IndexError and struct.error too
+    except Exception as error:  # of a damaged file decoders raise anything, IndexError and struct.error too
         raise UnreadableError(f"can't be decoded: {printable(str(error)) or type(error).__name__}") from error
 
 
 def _is_animated(image: ImageFile) -> bool:
     try:
         return bool(getattr(image, "is_animated", False))
-    except Exception:  # what stands behind the first frame of a GIF is damaged
+    except Exception:  # a GIF is damaged after its first frame
         return False
 
 
 def _load(image: ImageFile, data: bytes) -> ImageFile:
-    """``image``, just opened from ``data``, with its pixels."""
+    """Load the pixels of ``image``, just opened from ``data``."""
     try:
         image.load()
         return image
@@ -202,8 +202,8 @@ def _load(image: ImageFile, data: bytes) -> ImageFile:
         if image.format != "JPEG":
             raise
         image.close()
-        # Of some JPEGs merely the end marker is cut off. No pixel is missing where the picture is the same whatever
-        # stands at the end: of 6,000 JPEGs that lacked a byte more, these three took none for whole, but two took 113.
+        # Some JPEGs lack only the end marker. If the picture is the same with any filler at the end, no pixel is
+        # missing. Of 6,000 JPEGs that lacked a byte more, these three fillers accepted none, but two accepted 113.
         if len({_digest(_load_with_end(data, filler)) for filler in (b"\x00", b"\x55", b"\xaa")}) > 1:
             raise
         return _load_with_end(data, b"\x00")
@@ -237,13 +237,13 @@ def _why_not_identified(data: bytes) -> str:
 def _to_square_rgb(
     image: Image.Image, size: int | None, orientation: Orientation, stored_mode: str | None = None
 ) -> tuple[Image.Image, str]:
-    """``image`` as :func:`decode_image` returns it; it was stored in ``stored_mode``, its own unless given."""
+    """``image`` as :func:`decode_image` returns it; its file has ``stored_mode``, by default the image's own."""
     mode, (width, height), turned = stored_mode or image.mode, image.size, orientation.value in _TURNS
     transparent = image.has_transparency_data
     if mode == "RGB" and width == height == size and not turned and not transparent:
         return image, ""
     done = []
-    # Only what can't be averaged is converted before resizing, and the rest after: a large image is copied once less.
+    # Convert before resizing only modes that can't be interpolated; convert the rest on the smaller image.
     if transparent:
         image = image.convert("RGBA")
     elif mode in {"P", "1"}:
@@ -264,10 +264,10 @@ def _to_square_rgb(
 
 def _decode_task(task: Task) -> Decoded:
     count, size = len(task.members), task.image_size
-    strip = Image.new("RGB", (size, size * count))  # a thousand arrays take longer than one
+    strip = Image.new("RGB", (size, size * count))  # one large array is made faster than a thousand small ones
     errors, conversions, depths = {}, {}, {}
     with reader(task.path) as read, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow, on what is repaired silently or raises an error a moment later
+        warnings.simplefilter("ignore")  # Pillow's; what can't be repaired is an error too
         for index, member in enumerate(task.members):
             try:
                 image, conversion, depth = _convert(read(member), size, task.depth)
@@ -300,13 +300,12 @@ def _decode_task(task: Task) -> Decoded:
 
 
 def _grey(channels: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
-    """The images as Pillow makes them grey (ITU-R 601-2 luma in 16-bit fixed point), in the size that is compared.
+    """The images as Pillow makes them grey (ITU-R 601-2 luma in 16-bit fixed point), in the size of the comparison.
 
     Args:
         channels: whole numbers 0 to 255, shape (n, 3, size * size).
     """
-    # Sums of at most 255 * 2**16, which float32 holds exactly. All images at once takes a fifth of the time of Pillow's
-    # `convert`, called for each.
+    # float32 holds the sums, at most 255 * 2**16, exactly. This takes a fifth of the time of Pillow's `convert`.
     luma = np.array([19595, 38470, 7471], np.float32) @ channels
     grey = ((luma + 0x8000) / 0x10000).astype(np.uint8).reshape(-1, size, size)
     side = near_duplicates.SIDE
@@ -344,11 +343,11 @@ _Map = Callable[[Callable[[Task], Decoded], Iterable[Task]], Iterator[Decoded]]
 
 @contextmanager
 def _parallel_map(processes: int) -> Iterator[_Map]:
-    """``map``, over ``processes`` processes where they are more than one."""
+    """``map``, over ``processes`` processes if there are several."""
     if processes == 1:
         yield map
         return
-    # "spawn" on every system: it is the one method that is safe beside other threads, and the same everywhere.
+    # "spawn" is the one start method that is safe beside other threads and the same on every system.
     pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_set_up_process)
 
     def mapped(function: Callable[[Task], Decoded], tasks: Iterable[Task]) -> Iterator[Decoded]:
@@ -360,7 +359,7 @@ def _parallel_map(processes: int) -> Iterator[_Map]:
     except BrokenProcessPool:
         raise UserError("a process that decodes images was killed, most likely for want of memory") from None
     except KeyboardInterrupt:
-        for process in active_children():  # which would else be waited for, and who waits presses Ctrl-C again
+        for process in active_children():  # the pool would wait for them
             process.kill()
         raise
     finally:

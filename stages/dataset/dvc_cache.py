@@ -1,4 +1,4 @@
-"""Where DVC keeps the files that it tracks: with ``cache.type symlink`` a tracked folder is full of links to there."""
+"""Where DVC keeps the files that it tracks: with ``cache.type symlink``, tracked folders are full of links to there."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from stages.common.console import UserError
 
 
 def cache_of(folder: Path) -> Path | None:
-    """The cache of the DVC project that ``folder`` lies in, as ``dvc cache dir`` names it, its own links followed.
-
-    None where ``folder`` lies in no project of DVC.
+    """The real path of the cache of the DVC project that holds ``folder`` (``dvc cache dir``); None outside a project.
 
     Raises:
         UserError: DVC can't read the project's settings, or the user's.
     """
-    # Here, not at the top: it takes a fifth of a second, and few datasets hold a link that leads out of them.
+    # Not at the top, because it takes 0.2 s, and few datasets hold a link that leads out of them.
     from dvc.config import Config  # type: ignore[import-untyped]
     from dvc.exceptions import DvcException  # type: ignore[import-untyped]
 

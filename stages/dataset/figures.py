@@ -1,4 +1,4 @@
-"""Pictures of a dataset: samples of each class, and how many images each has. They are returned, never saved."""
+"""Figures of a dataset: samples of each class, and the number of its images. They are returned, never saved."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from stages.common.drawing import Figure, FuncFormatter, MaxNLocator, drawable
 
 WIDTH = 11.0  # inches
 SAMPLES_A_CLASS = 12
-MOST_PIXELS = 64  # a side of each: with its gap, every pixel is one dot of the picture
-MOST_ROWS = 40  # of samples; a picture of more classes is too tall to look at
+MOST_PIXELS = 64  # a side of a sample, drawn with one dot a pixel
+MOST_ROWS = 40  # of samples; more classes would make the picture too tall
 LABEL_WIDTH = 2.6  # inches left of the samples
 TITLE_HEIGHT = 0.5  # inches
 
@@ -27,7 +27,7 @@ def samples(images: NDArray[np.uint8], labels: NDArray[np.int32], classes: Seque
     """
     drawn = np.unique(np.linspace(0, len(classes) - 1, min(len(classes), MOST_ROWS)).round().astype(int))
     size = min(images.shape[1], MOST_PIXELS)
-    pitch = size + max(1, size // 16)  # from one image to the next, in pixels of the images
+    pitch = size + max(1, size // 16)  # from one sample to the next, in their pixels
     sheet = np.full((len(drawn) * pitch, SAMPLES_A_CLASS * pitch, 3), 255, np.uint8)
     for row, class_index in enumerate(drawn):
         candidates = np.flatnonzero(labels == class_index)
@@ -37,7 +37,7 @@ def samples(images: NDArray[np.uint8], labels: NDArray[np.int32], classes: Seque
             image = np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BOX))
             sheet[row * pitch : row * pitch + size, column * pitch : column * pitch + size] = image
 
-    # At 100 dots an inch an image of 32 pixels a side and its gap take 68 dots: exactly two for each pixel.
+    # At 100 dots an inch, a sample of 32 pixels a side and its gap take 68 dots: exactly two for each pixel.
     sheet_width = SAMPLES_A_CLASS * 0.68
     sheet_height = len(drawn) * 0.68
     width, height = LABEL_WIDTH + sheet_width + 0.1, sheet_height + TITLE_HEIGHT

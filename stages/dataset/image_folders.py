@@ -1,16 +1,16 @@
-"""Folders of class folders of images, each a folder ``NAME/`` or a zip ``NAME.zip``, read through one interface.
+"""Reads folders of class folders of images, each a folder ``NAME/`` or a zip ``NAME.zip``, through one interface.
 
-:func:`list_images` says which images there are without opening one; :func:`reader` hands out their bytes. Both expect
-the worst of what they read: a link or a path that leads out, a member that unpacks to gigabytes, a name that breaks a
-line. Such a file is never opened; it is listed as refused, with the reason.
+:func:`list_images` lists the images without opening one; :func:`reader` reads their bytes. Both treat the files as
+hostile: a link or a path that leads out, a member that unpacks to gigabytes or a name that breaks a line is never
+opened, but listed as refused, with the reason.
 
-They also expect what is usual:
+They also know what is usual:
 
-- A single folder on top, which ``zip -r spring.zip spring`` makes and unpacking does too, is stepped into.
-- All images below a class folder are of the class, those in folders of it too, as in Keras's
+- A single folder on top, as ``zip -r spring.zip spring`` makes it, is skipped.
+- All images below a class folder are of the class, also in its subfolders, as in Keras's
   ``image_dataset_from_directory``.
-- A class is one class in whatever of Unicode's forms its name is written: macOS decomposes é into two characters.
-- What systems and programs leave in folders, and notes beside the images, are passed over.
+- Class names that differ only in Unicode's form are one class: macOS decomposes é into two characters.
+- Files that systems and programs leave in folders, and notes beside the images, are ignored.
 """
 
 from __future__ import annotations
@@ -37,20 +37,19 @@ from stages.dataset.litter import is_litter_file, is_litter_folder, is_note
 from stages.dataset.zip_names import member_name
 
 MAX_IMAGE_BYTES = 64 * 2**20  # a photograph of 50 million pixels has 10 to 30 MB
-# Images are compressed already and hardly shrink in a zip. What inflates more than this was made to fill the memory,
-# or is a blank bitmap, of which a megabyte does no harm.
+# A higher ratio means a zip bomb or a blank bitmap; below HARMLESS_BYTES either is harmless.
 MAX_INFLATION = 100
 HARMLESS_BYTES = 2**20
-READ_AHEAD = 2**20  # bytes; the images of a zip are read in the order in which most zips hold them
+READ_AHEAD = 2**20  # bytes; the images of a zip are read in the order of most zips
 MAX_DEPTH = 32  # folders within folders
-SHOWN_PATH = 300  # characters of the path of a refused file; in a zip it can have 65,535
+LONGEST_PATH = 300  # characters of a refused file's path in a message; in a zip it can have 65,535
 
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 _TOO_DEEP = f"lies more than {MAX_DEPTH} folders deep"
 
 
 class UnreadableError(Exception):
-    """An image that can't be read; its text is the reason, to be put behind the image's name."""
+    """An image can't be read; the text is the reason, to follow the image's name."""
 
 
 class ZipEntry(NamedTuple):
@@ -70,7 +69,7 @@ class Member(NamedTuple):
         class_name: in Unicode's composed form (NFC).
         file_name: its path below the class folder.
         zip_entry: where its bytes are in the zip; None in a folder.
-        class_folder: path of the class folder as it is written in the folder or zip, with a slash at its end.
+        class_folder: path of the class folder as written in the folder or zip, with a slash at its end.
     """
 
     class_name: str
@@ -98,11 +97,11 @@ class ImageFolder:
 
     Attributes:
         name: as in the parameters.
-        path: of the folder or the zip; None where there is neither.
-        classes: names of its class folders, empty ones included, sorted.
-        members: its images, sorted by class and file.
-        size: of all its images together, in bytes.
-        refused: its files that are not used.
+        path: of the folder or the zip; None if there is neither.
+        classes: names of the class folders, also of empty ones, sorted.
+        members: the images, sorted by class and file.
+        size: of all images together, in bytes.
+        refused: the files that are not used.
     """
 
     name: str
@@ -117,7 +116,7 @@ def list_images(root: Path, name: str) -> ImageFolder:
     """List the images of ``root/name/`` or ``root/name.zip``.
 
     Raises:
-        UserError: there are both, so which of them is meant is not known.
+        UserError: there are both.
     """
     folder, archive = _named(root, name), _named(root, f"{name}.zip")
     if folder.is_dir() and archive.is_file():
@@ -131,9 +130,9 @@ def list_images(root: Path, name: str) -> ImageFolder:
 
 @contextmanager
 def reader(path: Path) -> Iterator[Callable[[Member], bytes]]:
-    """A function from a member of the folder or zip at ``path`` to its bytes, :data:`MAX_IMAGE_BYTES` at most.
+    """A function from a member of the folder or zip at ``path`` to its bytes, at most :data:`MAX_IMAGE_BYTES`.
 
-    The function raises :class:`UnreadableError` where the bytes are not those that the listing promised.
+    The function raises :class:`UnreadableError` if the bytes are not those that were listed.
     """
     if path.is_dir():
         yield lambda member: _read_file(path / member.path)
@@ -148,7 +147,7 @@ def reader(path: Path) -> Iterator[Callable[[Member], bytes]]:
 
 
 def _named(root: Path, name: str) -> Path:
-    """``root/name``, or what is there under another of the forms in which Unicode writes this name."""
+    """``root/name``, or the entry of that name in another of Unicode's forms."""
     path = root / name
     if name.isascii() or path.exists():
         return path
@@ -161,9 +160,9 @@ def _composed(name: str) -> str:
 
 
 class _Listing:
-    """The files of one folder or zip as they are found; :meth:`finish` tells which of them are images of which class.
+    """Collects the files of one folder or zip; :meth:`finish` tells which are images of which class.
 
-    A folder's path has a slash at its end; that of the whole folder or zip is empty.
+    A folder's path has a slash at its end; the path of the whole folder or zip is empty.
     """
 
     def __init__(self, name: str) -> None:
@@ -182,8 +181,8 @@ class _Listing:
         self.notes.append((folder, file_name))
 
     def refuse(self, path: str, reason: str, check: str = "unsafe_file") -> None:
-        if len(path) > SHOWN_PATH:
-            path = f"{path[: SHOWN_PATH // 2]}…{path[-SHOWN_PATH // 2 :]}"
+        if len(path) > LONGEST_PATH:
+            path = f"{path[: LONGEST_PATH // 2]}…{path[-LONGEST_PATH // 2 :]}"
         self.refused.append(Refused(printable(f"{self.name}/{path}"), check, reason))
 
     def finish(self, path: Path) -> ImageFolder:
@@ -208,10 +207,7 @@ class _Listing:
         return ImageFolder(self.name, path, classes, tuple(sorted(members)), size, tuple(sorted(self.refused)))
 
     def _top(self) -> str:
-        """The folder that the class folders lie in.
-
-        A single folder is no class folder where it holds folders and no image of its own.
-        """
+        """The folder that holds the class folders: below single folders that hold folders but no image."""
         top = ""
         while True:
             in_top = self._folders_in(top)
@@ -221,7 +217,7 @@ class _Listing:
             (top,) = heads
 
     def _folders_in(self, top: str) -> dict[str, str]:
-        """Of each folder below ``top`` the one directly in ``top`` that it is or lies in."""
+        """For each folder below ``top``, the folder directly in ``top`` that it is or lies in."""
         below = (folder for folder in self.folders if folder.startswith(top) and folder != top)
         return {folder: folder[: folder.index("/", len(top)) + 1] for folder in below}
 
@@ -244,7 +240,7 @@ def _list_folder(root: Path, folder: Path, name: str) -> ImageFolder:
         for entry in entries:
             path = parent + entry.name
             is_link = entry.is_symlink()
-            # Not Path.is_dir, which raises an error where a link leads to what may not be looked at.
+            # Path.is_dir would raise an error for a link to what may not be looked at.
             is_folder = os.path.isdir(entry.path) if is_link else entry.is_dir()  # noqa: PTH112
             if is_litter_folder(entry.name) if is_folder else is_litter_file(entry.name):
                 continue
@@ -268,7 +264,7 @@ def _list_folder(root: Path, folder: Path, name: str) -> ImageFolder:
 
 
 class _Links:
-    """Which links are part of the dataset: those within it, and those into DVC's cache."""
+    """Tells which links are part of the dataset: those within it, and those into DVC's cache."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -276,18 +272,18 @@ class _Links:
 
     @cached_property
     def _caches(self) -> list[Path]:
-        # The root may itself be a link, to the data of another project.
+        # The root may be a link to another project's data.
         return [found for place in (self._root, self._real_root) if (found := cache_of(place))]
 
     def problem(self, link: str, to_folder: bool, parent: str) -> str | None:
-        """Why ``link``, which lies in the folder ``parent`` of the listing, must not be followed."""
+        """Why ``link``, in the folder ``parent`` of the listing, must not be followed; None if it may be."""
         target = Path(os.path.realpath(link))
         inside = target.is_relative_to(self._real_root)
         if not os.path.exists(target):  # noqa: PTH110 - Path.exists can raise an error
             return "is a link to nothing" if inside else "is a link to nothing; `dvc checkout` mends it if DVC made it"
         if not inside and (to_folder or not any(target.is_relative_to(cache) for cache in self._caches)):
             return "is a link out of the dataset"
-        if to_folder and parent:  # it could lead round in a circle
+        if to_folder and parent:  # it could lead in a circle
             return "is a link to a folder; put that folder itself there"
         return None
 
@@ -304,7 +300,7 @@ def _list_zip(path: Path, name: str) -> ImageFolder:
         reason = "is no sound zip file: its members overlap, or lie beyond its end"
         return ImageFolder(name, path, refused=(Refused(path.name, "unsafe_file", reason),))
     seen: set[str] = set()
-    folder_of = cache(_zip_folder)  # asked anew for each image
+    folder_of = cache(_zip_folder)  # called for each image
     for info in infos:
         full_name = member_name(info)
         parent, _, file_name = full_name.rpartition("/")
@@ -328,7 +324,7 @@ def _list_zip(path: Path, name: str) -> ImageFolder:
 
 
 class _ZipFolder(NamedTuple):
-    """What a zip's folder is, whatever lies in it; its path has no needless parts, and a slash at its end."""
+    """A zip's folder; its path has no empty or dot parts, and a slash at its end."""
 
     path: str
     is_litter: bool
@@ -342,7 +338,7 @@ def _zip_folder(name: str) -> _ZipFolder:
 
 
 def _path_problem(name: str) -> str | None:
-    """Why a zip's member of this name is not to be trusted."""
+    """Why a zip's member of this name can't be trusted; None if it can."""
     if _ABSOLUTE.match(name):
         return "has an absolute path"
     if ".." in name and ".." in re.split(r"[/\\]", name):
@@ -351,7 +347,7 @@ def _path_problem(name: str) -> str | None:
 
 
 def _zip_problem(info: zipfile.ZipInfo) -> str | None:
-    """Why a zip's member must not be read, whatever its name."""
+    """Why a zip's member must not be listed, whatever its name; None if it may be."""
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind == stat.S_IFLNK:
         return "is a link"
@@ -365,7 +361,7 @@ def _zip_problem(info: zipfile.ZipInfo) -> str | None:
 
 
 def member_problem(info: zipfile.ZipInfo) -> str | None:
-    """Why :func:`reader` must not be asked for a zip's member, whatever its name, or None."""
+    """Why :func:`reader` must not read a zip's member, whatever its name; None if it may."""
     if info.flag_bits & 0x41:  # bit 0: encrypted; bit 6: strongly
         return "is encrypted"
     if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
@@ -376,7 +372,7 @@ def member_problem(info: zipfile.ZipInfo) -> str | None:
 
 
 def zip_entry(info: zipfile.ZipInfo) -> ZipEntry:
-    """The place of a zip's member of which :func:`member_problem` says nothing."""
+    """Where a zip's member is; :func:`member_problem` must have nothing against it."""
     deflated = info.compress_type == zipfile.ZIP_DEFLATED
     return ZipEntry(info.header_offset, info.compress_size, info.file_size, info.CRC, deflated)
 
@@ -397,10 +393,10 @@ def _read_file(path: Path) -> bytes:
 
 
 def _read_zip_entry(archive: BinaryIO, entry: ZipEntry) -> bytes:
-    """The bytes of a member, read by the zip's directory rather than through :class:`zipfile.ZipFile`.
+    """The bytes of a member, read without :class:`zipfile.ZipFile`.
 
-    So a process that decodes some images of a zip needs not parse the directory of all of them, which would cost as
-    much time as the decoding of a thousand images and, in a large zip, more memory than all else.
+    A process that decodes some images of a zip thus need not parse the whole directory, which takes as long as decoding
+    a thousand images and, in a large zip, more memory than all else.
     """
     archive.seek(entry.offset)
     header = archive.read(30)  # fixed part of a local header; PKWARE's APPNOTE 4.3.7

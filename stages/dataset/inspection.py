@@ -1,4 +1,4 @@
-"""What is known of a whole dataset once its images are decoded: the facts that the checks judge."""
+"""The facts about a whole dataset, known when its images are decoded; the checks judge them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from stages.dataset.settings import Thresholds
 
 @dataclass(frozen=True)
 class Inspection:
-    """The listed folders of each split, and what decoding told of their n images, in the same order.
+    """The listed folders of each split, and the facts about their n images in the same order.
 
     Attributes:
-        folders: those of each split, by its name.
+        folders: by the name of the split.
         images: of all folders, one after the other.
-        thresholds: of the search for near duplicates.
+        thresholds: for the search for near duplicates.
     """
 
     folders: Mapping[str, tuple[ImageFolder, ...]]
@@ -37,12 +37,12 @@ class Inspection:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """Names of all classes of all folders, sorted."""
+        """Names of the classes of all folders, sorted."""
         return tuple(sorted({name for folder in self.all_folders for name in folder.classes}))
 
     @cached_property
     def image_names(self) -> list[str]:
-        """The path of each image, ``folder/class/file``, with all folders that lie between in its folder or zip."""
+        """The path of each image, ``folder/class/file``, with all folders between them."""
         return [f"{folder.name}/{member.path}" for folder in self.all_folders for member in folder.members]
 
     @cached_property
@@ -73,14 +73,14 @@ class Inspection:
 
     @cached_property
     def copies(self) -> NDArray[np.int64]:
-        """Shape (k, 3): each image with the pixels of an earlier one, the last such one, and the first; sorted."""
+        """Shape (k, 3), sorted: an image with the pixels of earlier ones, the last of these, and the first of these."""
         return _copies(np.flatnonzero(self.readable), self.images.digests)
 
     @cached_property
     def full_size_copies(self) -> NDArray[np.int64]:
-        """Those of :attr:`copies` whose pixels are equal in their files too, before resizing; the same columns.
+        """Those of :attr:`copies` that are equal before resizing too; the same columns.
 
-        Only images in doubt are decoded again, and of files with the same bytes one.
+        Only images in doubt are decoded again, and files with the same bytes only once.
         """
         row, _, first = self.copies.T
         converted = np.zeros(len(self.readable), np.bool_)
@@ -102,9 +102,9 @@ class Inspection:
 
     @cached_property
     def near_partners(self) -> NDArray[np.int64]:
-        """Shape (m, 2): an image and an earlier one of the same scene, sorted; see ``near_duplicates.find_partners``.
+        """Shape (m, 2), sorted: an image and an earlier one of the same scene; see ``near_duplicates.find_partners``.
 
-        Of wholly equal images the first stands for all.
+        The first of equal images represents all of them.
         """
         rows = np.flatnonzero(self.readable)
         _, first = np.unique(self.images.digests[rows], return_index=True)
@@ -113,13 +113,13 @@ class Inspection:
 
     @property
     def near_leaked_images(self) -> int:
-        """How many images have an earlier near duplicate in another split; one may have several."""
+        """How many images have an earlier near duplicate in another split."""
         image, partner = self.near_partners.T
         return len(np.unique(image[self.split_of[image] != self.split_of[partner]]))
 
     @property
     def near_leaked_test_images(self) -> int:
-        """How many test images nearly equal a training image, which makes the figures of the test too good."""
+        """How many test images nearly equal a training image, which makes the test's figures too good."""
         splits = list(self.folders)
         image, partner = self.near_partners.T
         leaked = (self.split_of[image] == splits.index("test")) & (self.split_of[partner] == splits.index("train"))
@@ -133,7 +133,7 @@ class Inspection:
 
 
 def _copies(rows: NDArray[np.int64], digests: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Each of ``rows`` whose digest an earlier one has, the last such one, and the first; sorted, shape (k, 3)."""
+    """Shape (k, 3), sorted: a row with the digest of earlier ones, the last of these, and the first of these."""
     rows = rows[np.argsort(digests[rows], kind="stable")]
     again = np.flatnonzero(digests[rows[1:]] == digests[rows[:-1]]) + 1
     starts = np.ones(len(rows), np.bool_)
@@ -144,9 +144,9 @@ def _copies(rows: NDArray[np.int64], digests: NDArray[np.uint64]) -> NDArray[np.
 
 
 def _full_size_digest(data: bytes, depth: int) -> int:
-    """A hash of the pixels and the size of an image that could be decoded before, as RGB and upright."""
+    """A hash of the size and the RGB pixels, turned upright, of an image that was decoded before."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow, as when it was decoded first
+        warnings.simplefilter("ignore")  # Pillow's, as in the first decoding
         image, _ = decode_image(data, None, depth)
     digest = blake2b(np.asarray(image).data, digest_size=8, salt=f"{image.width}x{image.height}".encode()[:16])
     return int.from_bytes(digest.digest(), "little")

@@ -1,7 +1,7 @@
-"""What lies beside images without being one: what systems and programs leave in folders, and people's notes.
+"""Files and folders beside images: those that systems and programs leave there, and people's notes.
 
-The litter is that of the lists which Git's users keep of what not to track (github.com/github/gitignore, Global), and
-of the network drives of Synology and QNAP.
+Sources: GitHub's lists of what not to track (github.com/github/gitignore, Global), and the network drives of Synology
+and QNAP.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _LITTER_ENDS = (".dvc", "~", "@synoeastream", "@synoresource")
 _NOTES = {"readme", "license", "licence", "copying", "notice"}
 _NOTE_ENDS = (
     *(".xml", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".yaml", ".yml"),  # annotations
-    *(".xmp", ".aae"),  # what was done to a photograph, by Adobe's and Apple's programs
+    *(".xmp", ".aae"),  # edits of a photograph by Adobe's and Apple's programs
     *(".md", ".rst", ".html", ".htm", ".log", ".py", ".ipynb"),
 )
 
 
 def is_litter_folder(name: str) -> bool:
-    """Whether a folder of this name is hidden, or one that a system or a program made for itself."""
+    """Whether a folder of this name is hidden, or made by a system or program for itself."""
     return name.startswith(".") or name.lower() in _LITTER_FOLDERS
 
 
 def is_litter_file(name: str) -> bool:
-    """Whether a file of this name is hidden, or one that a system or a program made for itself."""
+    """Whether a file of this name is hidden, or made by a system or program for itself."""
     lower = name.lower()
     return (
         lower.startswith(_LITTER_STARTS)

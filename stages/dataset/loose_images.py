@@ -1,8 +1,7 @@
-"""Images wherever they lie: single files, folders and zips of any depth, standard input.
+"""Finds images anywhere: single files, folders and zips of any depth, standard input.
 
-Unlike :mod:`stages.dataset.image_folders`, whose images have a class and a fixed place, these have only a name. What
-is read is expected to be just as hostile: nothing is unpacked, nothing but a regular file is opened, and no image takes
-more memory than an image may.
+These images have a name but no class, unlike those of :mod:`stages.dataset.image_folders`. They are treated as just as
+hostile: nothing is unpacked to disk, only regular files are opened, and the size of an image is limited.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ STANDARD_INPUT = "-"
 
 
 class LooseImage(NamedTuple):
-    """An image's name, as a path, and the function that reads its bytes or raises :class:`UnreadableError`.
+    """An image's path, and a function that reads its bytes or raises :class:`UnreadableError`.
 
-    It is to be read before the next one is asked for.
+    Call it before asking for the next image.
     """
 
     name: str
@@ -42,10 +41,10 @@ class LooseImage(NamedTuple):
 
 
 def find_images(places: Iterable[str]) -> Iterator[LooseImage]:
-    """The images at each place: a file, a folder, a zip (by its ending), or ``-`` for standard input.
+    """The images at each place: a file, a folder, a zip (by its suffix), or ``-`` for standard input.
 
-    Every file in a folder or zip counts as an image, litter and notes apart (see :mod:`stages.dataset.litter`), in the
-    order of their names. What can't be read, or a place without images, comes as an image whose reading fails.
+    Every file in a folder or zip counts as an image, except litter and notes (see :mod:`stages.dataset.litter`). They
+    are sorted by name. A place that can't be read or has no images comes as an image whose reading fails.
     """
     for place in places:
         found = False
@@ -77,7 +76,7 @@ def _in_folder(folder: Path) -> Iterator[LooseImage]:
     for parent, folders, files in os.walk(folder, onerror=failures.append):
         folders[:] = sorted(name for name in folders if not is_litter_folder(name))
         for name in folders:
-            if Path(parent, name).is_symlink():  # it could lead round in a circle
+            if Path(parent, name).is_symlink():  # it could lead in a circle
                 yield _unreadable(str(Path(parent, name)), "is a link to a folder; give that folder itself")
         for name in sorted(files):
             if not _is_ignored(name):
@@ -94,7 +93,7 @@ def _in_zip(path: Path) -> Iterator[LooseImage]:
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         yield _unreadable(str(path), f"is no sound zip file: {error}")
         return
-    if sum(info.compress_size for info in infos) > path.stat().st_size:  # as in a zip that unpacks to terabytes
+    if sum(info.compress_size for info in infos) > path.stat().st_size:  # as in a zip bomb
         yield _unreadable(str(path), "is no sound zip file: its members overlap")
         return
     with reader(path) as read:
@@ -115,7 +114,7 @@ def _read_standard_input() -> bytes:
 
 def _read_file(path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe could wait for ever
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe could block forever
             raise UnreadableError("is no regular file")
         with path.open("rb") as file:
             return _not_too_large(file.read(MAX_IMAGE_BYTES + 1))

@@ -1,8 +1,8 @@
-"""What an image file holds beside its pixels: read for the orientation, then cut out, so that only pixels are decoded.
+"""Reads the orientation from an image file's metadata, then removes the metadata, so that only pixels are decoded.
 
-Profiles, texts, thumbnails and the like make no image better or worse to learn from. Decoders are strict about them all
-the same: Pillow refuses a PNG whose profile is large or whose comment has a wrong checksum, and takes the spare images
-that phones append to a JPEG for the frames of a film. What has been cut out can do neither, and fills no memory.
+Profiles, texts and thumbnails are of no use in training, but decoders are strict about them: Pillow refuses a PNG whose
+profile is large or whose comment has a wrong checksum, and takes the extra images that phones append to a JPEG for the
+frames of a film. Removed metadata can't do this, and needs no memory.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 ORIENTATION = 0x0112  # the tag, in EXIF as in TIFF
-_INTEGERS = {1: "B", 3: "H", 4: "L"}  # TIFF's types that an orientation is given in, strictly the second
+_INTEGERS = {1: "B", 3: "H", 4: "L"}  # TIFF's types in which files give an orientation; the standard's is the second
 _IN_XMP = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])""")
 
-# Only so much is looked at, since a text of a kilobyte can unpack to a megabyte and a file hold thousands.
+# Limits, because a text of a kilobyte can unpack to a megabyte, and a file can hold thousands.
 MAX_TEXTS = 10
 MAX_TEXT_BYTES = 2**20
 
@@ -26,13 +26,13 @@ _XMP, _RAW = b"XML:com.adobe.xmp\0", b"Raw profile type "
 _KEYWORDS = (_XMP, _RAW + b"exif\0", _RAW + b"APP1\0", _RAW + b"xmp\0")
 
 _PNG_CHUNK = struct.Struct(">I4s")
-_ANCILLARY = 0x20  # this bit of the first letter of a PNG chunk's name says that decoders may pass over it
-_ANCILLARY_BUT_NEEDED = {b"tRNS", b"acTL", b"fcTL", b"fdAT"}  # for transparency, and to tell an animation
+_ANCILLARY = 0x20  # this bit of the first letter of a PNG chunk's name says that decoders may skip the chunk
+_ANCILLARY_BUT_NEEDED = {b"tRNS", b"acTL", b"fcTL", b"fdAT"}  # for transparency, and to recognise an animation
 _WEBP_PIXELS = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"}
 
 
 class Orientation(NamedTuple):
-    """How a picture must be turned, as EXIF numbers it, 1 (upright) to 8, and what says so."""
+    """How a picture must be turned, by EXIF's number from 1 (upright) to 8, and which metadata say so."""
 
     value: int
     source: str
@@ -42,10 +42,7 @@ UPRIGHT = Orientation(1, "")
 
 
 class _Part(NamedTuple):
-    """A part of a file that no decoder needs, from ``start`` to before ``end``.
-
-    ``content`` is EXIF or XMP data, and empty where the part holds neither.
-    """
+    """A part of a file that no decoder needs, the bytes ``start:end``; ``content`` is its EXIF or XMP data, if any."""
 
     start: int
     end: int
@@ -53,9 +50,9 @@ class _Part(NamedTuple):
 
 
 def strip(data: bytes) -> tuple[bytes, Orientation]:
-    """An image file without its metadata, and the orientation that they give.
+    """An image file without its metadata, and the orientation that these give; EXIF goes before XMP.
 
-    EXIF goes before XMP where they differ. A format other than PNG, JPEG and WebP comes back as it is.
+    Formats other than PNG, JPEG and WebP are returned unchanged.
     """
     parts: Callable[[bytes], Iterator[_Part]]
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -73,7 +70,7 @@ def strip(data: bytes) -> tuple[bytes, Orientation]:
             contents.append(part.content)
         position = part.end
     pixels = b"".join([*kept, data[position:]]) if position else data
-    if parts is _in_webp:  # its head says how long the rest is
+    if parts is _in_webp:  # its header has the length of the rest
         pixels = b"RIFF" + struct.pack("<I", len(pixels) - 8) + pixels[8:]
     return pixels, _orientation(contents)
 
@@ -87,9 +84,9 @@ def _orientation(contents: list[bytes]) -> Orientation:
 
 
 def _exif_orientation(content: bytes) -> int:
-    """The orientation in the first directory of EXIF data (TIFF 6.0, section 2), 0 where there is none.
+    """The orientation in the first directory of EXIF data (TIFF 6.0, section 2); 0 if there is none.
 
-    Not by Pillow, which loads every entry, and gives up at the first that is damaged.
+    Pillow would load every entry, and fail at the first damaged one.
     """
     tiff = re.sub(rb"\A(?:Exif\0\0)*", b"", content)
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
@@ -113,7 +110,7 @@ def _xmp_orientation(content: bytes) -> int:
 
 
 def _in_png(data: bytes) -> Iterator[_Part]:
-    """The chunks that decoders may pass over (PNG, third edition, 5.4), unless the pixels need them."""
+    """The chunks that decoders may skip (PNG, third edition, 5.4), unless the pixels need them."""
     position, texts = 8, 0
     while position + 8 <= len(data):
         length, name = _PNG_CHUNK.unpack_from(data, position)
@@ -132,17 +129,17 @@ def _in_png(data: bytes) -> Iterator[_Part]:
 
 
 def _text_content(name: bytes, chunk: bytes) -> bytes:
-    """The EXIF or XMP data in a text chunk of a PNG, empty where they can't be read.
+    """The EXIF or XMP data in a text chunk of a PNG; empty if they can't be read.
 
-    XMP has a keyword of its own. ImageMagick, and what follows it, writes either as a "raw profile": a line with its
-    name, one with its length, and its bytes as hexadecimal digits.
+    XMP has its own keyword. ImageMagick and programs like it write both as a "raw profile": a line with the name, a
+    line with the length, and the bytes as hexadecimal digits.
     """
     keyword, _, text = chunk.partition(b"\0")
     packed = name == b"zTXt" or (name == b"iTXt" and text[:1] == b"\1")
     if name == b"zTXt":
-        text = text[1:]  # behind the method
+        text = text[1:]  # after the method
     elif name == b"iTXt":
-        text = text[2:].split(b"\0", 2)[-1]  # behind flag and method, the language and a translated keyword
+        text = text[2:].split(b"\0", 2)[-1]  # after flag, method, language and translated keyword
     try:
         if packed:
             text = zlib.decompressobj().decompress(text, MAX_TEXT_BYTES)
@@ -157,12 +154,12 @@ def _text_content(name: bytes, chunk: bytes) -> bytes:
 def _in_jpeg(data: bytes) -> Iterator[_Part]:
     """Comments and application segments before the first scan (ITU-T T.81, annex B).
 
-    But for those that tell the decoder how colours are stored; libjpeg too takes only these, at least so long.
+    Segments that say how colours are stored are left in; libjpeg reads the same ones, of at least these lengths.
     """
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
-        if marker == 0xFF:  # a byte to fill up
+        if marker == 0xFF:  # padding
             position += 1
             continue
         (length,) = struct.unpack_from(">H", data, position + 2)
@@ -180,7 +177,7 @@ def _in_jpeg(data: bytes) -> Iterator[_Part]:
 
 
 def _in_webp(data: bytes) -> Iterator[_Part]:
-    """The chunks of a RIFF file that hold no pixels, one that is cut off too, and whatever comes behind the last."""
+    """The chunks of a RIFF file that hold no pixels, also a truncated one, and whatever follows the last."""
     (size,) = struct.unpack_from("<I", data, 4)
     stop = min(8 + size, len(data))
     position = 12

@@ -1,4 +1,4 @@
-"""How many images there are, and what ``verify`` found in them, by name: ``metrics/dataset.json``."""
+"""``metrics/dataset.json``: the number of images and of ``verify``'s findings, by name."""
 
 from __future__ import annotations
 

@@ -1,20 +1,20 @@
-"""Pairs of images that show the same scene: found and judged by their coarse structure, wherever it lies.
+"""Finds pairs of images that show the same scene, by their coarse structure, even if it is shifted a little.
 
-An image's spectrum is the lowest frequencies of its grey form, of unit length: it is blind to brightness, contrast and
-fine detail, and a shift of the image only turns its phases. So the correlation of two images at every shift of a few
-pixels follows from their spectra alone (the cross-correlation theorem), and no pixel is read again. Mirrored, turned
-and strongly cropped copies are not found.
+An image's spectrum is the lowest frequencies of its grey form, scaled to unit length. Brightness, contrast and fine
+detail do not change it, and a shift of the image only turns its phases. So the correlation of two images at every shift
+of a few pixels follows from their spectra alone (the cross-correlation theorem). Mirrored, rotated and strongly cropped
+copies are not found.
 
 On CIFAR-10 this finds 65 % of the pairs of a test and a training image that people judged to be of one camera shot
-(ciFAIR: Barz and Denzler, "Do We Train on Test Data?", 2020). Of 120 pairs drawn from those that it shows, 115 are of
-one. A 64-bit DCT hash, confirmed by the correlation of the pixels, finds 35 %. Of Fashion-MNIST, whose articles are
-alike, it names 0.1 % of the images.
+(ciFAIR: Barz and Denzler, "Do We Train on Test Data?", 2020). Of 120 pairs drawn from its findings, 115 are of one
+shot. A 64-bit DCT hash, confirmed by the correlation of the pixels, finds 35 %. Of Fashion-MNIST, whose articles are
+alike, it reports 0.1 % of the images.
 
-All arithmetic that decides is on whole numbers that floats hold exactly, so that results are equal on every processor.
+All arithmetic that decides is on whole numbers that floats hold exactly, so results are equal on every processor.
 
-Why no library does this here: imagehash, imagededup and CleanVision compare hashes of few bits, one file at a time;
-indices for nearest neighbours (faiss, hnswlib) are heavy and, but for exhaustive ones, not equal on all processors; and
-trees (scipy's cKDTree) don't beat an exhaustive search in 96 dimensions.
+No library does this: imagehash, imagededup and CleanVision compare hashes of few bits, one file at a time; indices for
+nearest neighbours (faiss, hnswlib) are heavy and, unless exhaustive, not equal on all processors; trees (scipy's
+cKDTree) don't beat an exhaustive search in 96 dimensions.
 """
 
 from __future__ import annotations
@@ -28,27 +28,28 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 SIDE = 32  # pixels a side of the grey image
-HIGHEST = 5.5  # cycles an image; more tell alike scenes better apart, but also copies that were scaled a little
-MAX_SHIFT = 3  # of 32 pixels; of the pairs of ciFAIR 5 % are shifted by 3, none was seen to need more
+HIGHEST = 5.5  # cycles an image; more would separate similar scenes better, but also slightly scaled copies
+MAX_SHIFT = 3  # of 32 pixels; 5 % of ciFAIR's pairs are shifted by 3, and none was seen to need more
 UNIT = 127  # length of a spectrum, so that its entries fit 8 bits
 
-# The search compares an image with those of the cells around the nearest of some random images, and keeps the nearest
-# few of each cell. Time grows as n^1.5. Of the pairs of ciFAIR that correlate enough it finds 95 %.
+# Some random images are the centres of cells, and each image is in the cells of its nearest centres. The search
+# compares the images of a cell and keeps the nearest few. Time grows as n^1.5. It finds 95 % of ciFAIR's pairs that
+# correlate enough.
 CELLS_AN_IMAGE = 5
-NEIGHBOURS = 4  # kept of each cell, in the image's split and in others
-CELL_SIZE = 2048  # at most: thousands of images that are all alike share one cell, which is cut into such parts
-MIN_UNSHIFTED = 0.6  # correlation before any shift; below it is 1 % of the true pairs, and most of the others
+NEIGHBOURS = 4  # kept in each cell, in the image's split and in others
+CELL_SIZE = 2048  # at most; a larger cell, as of thousands of similar images, is split
+MIN_UNSHIFTED = 0.6  # correlation without a shift; 1 % of the true pairs are below it, and most others
 
-# Images that are alike, as drawings on one background, correlate highly and are no copies. So a pair must also be
+# Similar images, such as drawings on one background, correlate highly without being copies. So a pair must also be
 # nearer than chance explains. The distance to the nearest of m images follows a Weibull distribution (the law of least
-# values); its shape and scale follow from the median and the upper quartile in a sample, where the duplicates, which
-# are the least, don't count. It tells how near the nearest of n images comes to less than CHANCE of them.
-SAMPLE = 20, 1000  # at least, at most; between them a quarter, in which few images meet a copy of theirs
+# values). Its shape and scale follow from the median and the upper quartile in a sample, where the duplicates, which
+# have the least distances, don't count. It tells how near the nearest of n images comes to less than CHANCE of them.
+SAMPLE = 20, 1000  # at least, at most; between them a quarter of the images, which holds few copies of each other
 CHANCE = 0.01
-CERTAIN = 0.998  # enough in any dataset: what saving as a JPEG of quality 75 leaves; hardly an article of Fashion-MNIST
-# correlates so with another one
+# This suffices in any dataset. Saving as a JPEG of quality 75 leaves it; hardly two articles of Fashion-MNIST reach it.
+CERTAIN = 0.998
 
-PARTNERS = 4  # kept of each image, the nearest, in its split and in others
+PARTNERS = 4  # the nearest that are kept for each image, in its split and in others
 
 ROWS_AT_ONCE = 4096
 CELLS_AT_ONCE = 64
@@ -56,14 +57,14 @@ PAIRS_AT_ONCE = 16_384
 
 
 def _frequencies() -> NDArray[np.int64]:
-    """Cycles an image, vertically and horizontally, of half of the plane: the other half is its mirror image."""
+    """Cycles an image, vertically and horizontally, in half of the plane; the other half mirrors it."""
     most = int(HIGHEST)
     plane = [(u, v) for u in range(most + 1) for v in range(-most, most + 1) if u > 0 or v > 0]
     return np.array([each for each in plane if np.hypot(*each) <= HIGHEST])
 
 
 def _shift_table() -> NDArray[np.float64]:
-    """From the real and imaginary parts of a cross spectrum to the correlation at each shift, shape (96, 49)."""
+    """The matrix from a cross spectrum, real and imaginary parts, to the correlation at each shift; shape (96, 49)."""
     steps = np.arange(-MAX_SHIFT, MAX_SHIFT + 1)
     shifts = np.stack(np.meshgrid(steps, steps, indexing="ij")).reshape(2, -1)
     phases = 2 * np.pi / SIDE * (FREQUENCIES @ shifts)
@@ -77,7 +78,7 @@ LENGTH = 2 * len(FREQUENCIES)  # of a spectrum: real parts, then imaginary parts
 
 
 def spectra(grey: NDArray[np.uint8]) -> NDArray[np.int8]:
-    """The low frequencies of each image, as a vector of length :data:`UNIT`; of zeros for an image of one colour.
+    """The low frequencies of each image as a vector of length :data:`UNIT`; zeros for an image of one colour.
 
     Args:
         grey: shape (n, 32, 32), 0 to 255.
@@ -85,7 +86,7 @@ def spectra(grey: NDArray[np.uint8]) -> NDArray[np.int8]:
     Returns:
         Shape (n, 96): real parts, then imaginary parts.
     """
-    # The borders fade (Tukey's window): what enters there when the image is shifted counts less.
+    # The borders fade (Tukey's window), so what enters there by a shift counts less.
     from_border = np.minimum(np.arange(1, SIDE + 1), np.arange(SIDE, 0, -1))
     window = np.sin(np.pi / 2 * np.minimum(from_border / (SIDE / 4 + 0.25), 1)) ** 2
     angles = 2 * np.pi / SIDE * np.outer(np.arange(int(HIGHEST) + 1), np.arange(SIDE))
@@ -96,7 +97,7 @@ def spectra(grey: NDArray[np.uint8]) -> NDArray[np.int8]:
     sign, sine = np.sign(FREQUENCIES[:, 1]), int(HIGHEST) + 1
     real = parts[:, u, v] - sign * parts[:, u + sine, v + sine]
     imaginary = -parts[:, u + sine, v] - sign * parts[:, u, v + sine]
-    # Natural images have amplitudes that fall as 1 / frequency; weights make each frequency count nearly alike.
+    # In natural images amplitudes fall as 1 / frequency; the weights make all frequencies count nearly alike.
     weights = np.rint(16 * np.hypot(u, v) ** 0.75)
     raw = np.rint(np.concatenate([real * weights, imaginary * weights], axis=1) / 2**22)
     norm = np.sqrt((raw**2).sum(axis=1, keepdims=True))
@@ -110,16 +111,16 @@ def find_partners(codes: NDArray[np.int8], split_of: NDArray[np.int32], min_corr
     Args:
         codes: shape (n, 96), of :func:`spectra`.
         split_of: shape (n,), the split of each image, as a number.
-        min_correlation: least correlation of the coarse structure of two such images, at the best shift. Where images
-            are usually alike more is asked for, see :func:`usual_limit`.
+        min_correlation: of the coarse structure of a pair, at the best shift. If the images are similar in general,
+            :func:`usual_limit` is higher and counts.
 
     Returns:
-        Shape (m, 2), the later image first, sorted: of each image the nearest few earlier ones in its split, and in
+        Shape (m, 2), the later image first, sorted: for each image its nearest few earlier ones in its split and in
         others.
     """
     structured = np.flatnonzero(codes.any(axis=1))
     codes, split_of = codes[structured], split_of[structured]
-    # In products as small as these BLAS's own threads mostly wait for each other; the cells share the cores instead.
+    # In such small products BLAS's threads mostly wait for each other; the cells share the cores instead.
     with threadpool_limits(1, "blas"):
         limit = max(min_correlation, min(CERTAIN, usual_limit(codes)))
         pairs = candidates(codes, split_of)
@@ -135,7 +136,7 @@ def find_partners(codes: NDArray[np.int8], split_of: NDArray[np.int32], min_corr
 
 
 def usual_limit(codes: NDArray[np.int8]) -> float:
-    """The correlation that less than :data:`CHANCE` of the images reach with their nearest neighbour by chance.
+    """The correlation with its nearest neighbour that an image reaches by chance with a probability of :data:`CHANCE`.
 
     Args:
         codes: shape (n, 96), none of zeros.
@@ -152,17 +153,17 @@ def usual_limit(codes: NDArray[np.int8]) -> float:
     # Of a Weibull distribution P(d > x) = exp(-(x / scale)^shape), so quartile / median = 2^(1 / shape).
     chance = CHANCE * len(sample) / count / np.log(2)
     distance = median * (median / quartile) ** -np.log2(chance) if quartile > 0 else 0.0
-    return 1 - round(float(distance), 9)  # rounded: the last bit of a power depends on the processor
+    return 1 - round(float(distance), 9)  # rounded, because the last bit of a power depends on the processor
 
 
 def candidates(codes: NDArray[np.int8], split_of: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Pairs of images whose spectra are near without a shift.
+    """Pairs of images whose spectra correlate without a shift.
 
     Returns:
         Shape (m, 2), the later image first, each pair once, sorted.
     """
     count = len(codes)
-    keys: NDArray[np.int64] = np.zeros(0, np.int64)  # of pairs: later image * count + earlier image
+    keys: NDArray[np.int64] = np.zeros(0, np.int64)  # one a pair: later image * count + earlier image
     waiting: list[NDArray[np.int64]] = []
 
     def keys_of(cell: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -204,7 +205,7 @@ def _cells(codes: NDArray[np.int8]) -> Iterator[NDArray[np.int64]]:
         products = _products(codes[rows], pivots)
         for rank, (column, value) in enumerate(_largest(products, nearest.shape[1])):
             nearest[rows, rank], closeness[rows, rank] = column, value
-    order = np.lexsort((closeness.ravel(), nearest.ravel()))  # alike images are side by side where a cell is cut
+    order = np.lexsort((closeness.ravel(), nearest.ravel()))  # so that a split cell keeps similar images together
     rows_in_order = order // max(nearest.shape[1], 1)
     for cell in np.split(rows_in_order, np.cumsum(np.bincount(nearest.ravel(), minlength=1))[:-1]):
         for part in np.array_split(cell, max(1, -(-len(cell) // CELL_SIZE))):
@@ -213,7 +214,7 @@ def _cells(codes: NDArray[np.int8]) -> Iterator[NDArray[np.int64]]:
 
 
 def _near_in_cell(codes: NDArray[np.int8], split_of: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The nearest few of each image of a cell, of its split and of others; shape (m, 2), positions in the cell.
+    """For each image of a cell its nearest few, in its split and in others; shape (m, 2), positions in the cell.
 
     Args:
         codes: shape (n, 96).
@@ -237,9 +238,9 @@ def _near_in_cell(codes: NDArray[np.int8], split_of: NDArray[np.int32]) -> NDArr
 
 
 def _largest(values: NDArray[np.float32], count: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Column and value of the largest of each row, then of the second largest, and so on; ``values`` is overwritten.
+    """Yield column and value of each row's largest, then of its second largest, and so on; overwrites ``values``.
 
-    Of equal ones the first comes first, which a partition doesn't promise.
+    The first of equal ones comes first, which a partition doesn't promise.
     """
     rows = np.arange(len(values))
     for _ in range(count):
@@ -249,7 +250,7 @@ def _largest(values: NDArray[np.float32], count: int) -> Iterator[tuple[NDArray[
 
 
 def _products(one: NDArray[np.int8], other: NDArray[np.int8]) -> NDArray[np.float32]:
-    """Inner products; below 2^24, so exact in whatever order BLAS sums them."""
+    """Inner products; they are below 2^24, so exact in any order of summation."""
     return one.astype(np.float32) @ other.astype(np.float32).T
 
 
@@ -261,4 +262,4 @@ def _squares(codes: NDArray[np.int8]) -> NDArray[np.int64]:
 
 def _distinct(keys: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     ordered = np.sort(np.concatenate(keys))
-    return ordered[np.diff(ordered, prepend=-1) > 0]  # as np.unique, whose hash table takes ten times as long here
+    return ordered[np.diff(ordered, prepend=-1) > 0]  # np.unique's hash table takes ten times as long here

@@ -1,4 +1,4 @@
-"""Pairs of images that show nearly the same picture: a sample for people to look at."""
+"""A sample of near duplicates with their pictures, for people to look at."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST = 8
 
 
 class FoundPair(NamedTuple):
-    """The check that found a pair, and ``folder/class/file`` of both images."""
+    """The check that found a pair, and the names ``folder/class/file`` of both images."""
 
     check: str
     names: tuple[str, str]
@@ -29,7 +29,7 @@ class NearPair(NamedTuple):
     """Two images that are nearly the same.
 
     Attributes:
-        check: that found them: ``near_duplicate`` within a split, ``near_leakage`` across two.
+        check: the one that found them: ``near_duplicate`` within a split, ``near_leakage`` across two.
         names: ``folder/class/file`` of each.
         pictures: a small PNG of each.
     """
@@ -40,10 +40,10 @@ class NearPair(NamedTuple):
 
 
 def sample(found: Sequence[FoundPair], splits: Iterable[tuple[Sequence[str], NDArray[np.uint8]]]) -> list[NearPair]:
-    """Up to :data:`MOST` of the pairs ``found``, spread evenly over them, with their pictures.
+    """At most :data:`MOST` of the pairs ``found``, spread evenly over them, with their pictures.
 
     Args:
-        splits: the names of the images of each split, and the images in the same order, shape (n, size, size, 3), RGB.
+        splits: of each split the names of its images and the images, shape (n, size, size, 3), RGB.
     """
     count = min(MOST, len(found))
     chosen = [found[index * len(found) // count] for index in range(count)]

@@ -1,4 +1,4 @@
-"""The parameters ``dataset``: which images, and what must hold of them."""
+"""The parameters ``dataset``: which images to use, and what must be true of them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ OUTPUTS = ("data/verified", "metrics", "models", "plots")  # folders that the pi
 def _folder_name(name: str) -> str:
     if problem := refusal(name) or ("it is hidden" if name.startswith(".") else None):
         raise ValueError(problem)
-    return unicodedata.normalize("NFC", name)  # of a name's several forms, so that it can't be given twice
+    return unicodedata.normalize("NFC", name)  # one of Unicode's forms, so that a name can't be given twice
 
 
 def _root(root: str) -> str:
-    # By the names alone, as DVC does, which would say "both a dependency and an output".
+    # Compares the names alone, as DVC does, which would complain of "both a dependency and an output".
     images = Path(os.path.normpath(Path.cwd() / root))
     for name in OUTPUTS:
         output = Path.cwd() / name
@@ -37,7 +37,7 @@ Severity = Literal["error", "warning", "off"]
 
 
 class Checks(Section):
-    """What a finding of each check on the dataset does; the checks are in ``stages/dataset/checks.py``."""
+    """The severity of each check's findings; the checks are in ``stages/dataset/checks.py``."""
 
     missing_folder: Severity
     unsafe_file: Severity
@@ -60,7 +60,7 @@ class Checks(Section):
 
 
 class Thresholds(Section):
-    """From where on a check on the dataset finds something."""
+    """The values beyond which a check finds something."""
 
     blank_deviation: Annotated[float, Field(ge=0, le=255)]
     class_ratio: Annotated[float, Field(ge=1)]
@@ -70,7 +70,7 @@ class Thresholds(Section):
 
 
 class Dataset(Section):
-    """Which folders make up each split, and what must hold of them."""
+    """The folders of each split, and what must be true of them."""
 
     root: Annotated[str, Field(min_length=1), AfterValidator(_root)]
     train: FolderNames

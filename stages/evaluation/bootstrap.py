@@ -1,8 +1,8 @@
-"""The bootstrap of what a confusion matrix counts: many samples of images, drawn anew, and the figures of each.
+"""The bootstrap of figures that a confusion matrix gives: it draws many samples of the images and computes each one's.
 
-These figures depend on the images only by how many there are of each kind, such as "a cat that is taken for a dog".
-Drawing n images with replacement is drawing these counts from a multinomial distribution with n draws and the observed
-shares, so a sample costs as much as there are kinds, however many images there are.
+These figures depend only on how many images there are of each kind, such as "a cat that is taken for a dog". Drawing n
+images with replacement means drawing these counts from a multinomial distribution with n draws and the observed shares.
+So a sample's cost depends on the number of kinds, not of images.
 
 Source: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), chapters 6 and 13.
 """
@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 RESAMPLES = 10_000
-SEED = 20_090_408  # a fixed one, so that equal predictions have equal intervals
-CELLS = 2_000_000  # numbers in the largest array at a time, 16 MB
+SEED = 20_090_408  # fixed, so that equal predictions have equal intervals
+CELLS = 2_000_000  # numbers in the largest array, 16 MB
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Many samples of classified images; ratios are from 0 to 1, and 0 where the denominator is 0.
+    """Counts of many samples of classified images; ratios are 0 to 1, and 0 if the denominator is 0.
 
     Attributes:
         hits: int64, shape (samples, classes), the images of a class that are predicted as it.
-        actual: the same for all images of the class.
-        predicted: the same for all images that are predicted as it.
+        actual: the same shape, the images of the class.
+        predicted: the same shape, the images that are predicted as it.
     """
 
     hits: NDArray[np.int64]
@@ -55,19 +55,19 @@ class Samples:
         return _ratio(2 * self.hits, self.actual + self.predicted)
 
     def macro(self, by_class: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The mean, shape (samples,), of a ratio over the classes of which a sample has images; of others it is 0."""
+        """The mean of a ratio, shape (samples,), over the classes of which a sample has images; it is 0 for others."""
         return _ratio(by_class.sum(axis=1), np.count_nonzero(self.actual, axis=1))
 
     def weighted(self, by_class: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The mean, shape (samples,), of a ratio over the classes, weighted by the images of each in the sample."""
+        """The mean of a ratio over the classes, shape (samples,), weighted by each class's images in the sample."""
         return _ratio((by_class * self.actual).sum(axis=1), self.actual.sum(axis=1))
 
 
 def resamples(counts: NDArray[np.int64], classes: int) -> Iterator[NDArray[np.int64]]:
     """10,000 resamples, seed 20090408, of images that fall into kinds.
 
-    They come in chunks, of which only one need be in memory: none, nor what :func:`samples` makes of it, is an array of
-    more than 2,000,000 numbers, unless a single resample is. All chunks together are the same whatever their size.
+    They come in chunks, so that neither a chunk nor what :func:`samples` makes of it has an array of more than
+    2,000,000 numbers, unless a single resample has. The chunks' size does not change the resamples.
 
     Args:
         counts: shape (kinds,), how many images are of each kind; sums to at least 1.
@@ -85,12 +85,12 @@ def resamples(counts: NDArray[np.int64], classes: int) -> Iterator[NDArray[np.in
 def samples(
     counts: NDArray[np.int64], actual: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
 ) -> Samples:
-    """What counts in samples that are given by their kinds.
+    """Count hits and images by class in samples whose images are counted by kind.
 
     Args:
         counts: shape (samples, kinds), how many images of each kind a sample has; at least one image in each sample.
-        actual: shape (kinds,), the index of the class of the images of a kind.
-        predicted: the same for the class that they are predicted as.
+        actual: shape (kinds,), the index of the actual class of a kind.
+        predicted: shape (kinds,), the index of its predicted class.
         classes: how many classes there are.
     """
     right = actual == predicted
@@ -104,7 +104,7 @@ def samples(
 def _sums(counts: NDArray[np.int64], index: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
     """Shape (samples, classes): the sums of the columns of ``counts``, shape (samples, kinds), with the same index."""
     kinds = np.arange(len(index))
-    entries: Any = (np.ones_like(kinds), (kinds, index))  # SciPy's releases type these two otherwise from one another
+    entries: Any = (np.ones_like(kinds), (kinds, index))  # Any, because SciPy's releases type these two differently
     shape: Any = (len(index), classes)
     membership = sparse.csr_array(entries, shape=shape)
     return np.asarray(counts @ membership)

@@ -1,7 +1,7 @@
-"""Whether the probabilities mean what they say: of the images predicted with 80 %, are 80 % right?
+"""Whether the probabilities are calibrated: of the images predicted with 80 %, are 80 % right?
 
-After Guo, Pleiss, Sun and Weinberger, *On Calibration of Modern Neural Networks*, 2017, section 2. The confidence of a
-prediction is the probability of the predicted class, the highest of the image's row.
+Source: Guo, Pleiss, Sun and Weinberger, *On Calibration of Modern Neural Networks*, 2017, section 2. The confidence of
+a prediction is the probability of the predicted class, the image's highest.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Bin(NamedTuple):
 
     Attributes:
         confidence: their mean confidence, 0 to 1.
-        accuracy: the share of them that is predicted rightly.
+        accuracy: the share that is predicted correctly.
         images: how many there are.
     """
 
@@ -34,7 +34,7 @@ class Bin(NamedTuple):
 
 
 def reliability(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> list[Bin]:
-    """The points of the reliability diagram, in the order of confidence; intervals without images are left out.
+    """The points of the reliability diagram in the order of confidence, without bins that have no image.
 
     Args:
         labels: shape (n,), n at least 1, indices of the actual classes.
@@ -52,13 +52,13 @@ def reliability(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -
 
 
 def expected_calibration_error(bins: Sequence[Bin]) -> float:
-    """The mean distance of accuracy and confidence over the bins, weighted by their images; 0 to 1, 0 is perfect."""
+    """The mean distance between accuracy and confidence over the bins, weighted by images; 0 to 1, 0 is perfect."""
     distances = [abs(each.accuracy - each.confidence) for each in bins]
     return float(np.average(distances, weights=[each.images for each in bins]))
 
 
 def write(path: Path, bins: Sequence[Bin]) -> None:
-    """Write the points of the diagram, a row a line."""
+    """Write the points of the diagram, one a line."""
     write_json_rows(path, (each._asdict() for each in bins))
 
 

@@ -1,8 +1,8 @@
 """Whether two models differ on the same test images, or chance in the choice of the images explains it.
 
-Both models saw the same images, so all is paired: an image on which both err, or neither, says nothing of their
-difference. As in ``intervals``, it holds for two trained models and images like these, not for two recipes: another
-seed would train another model.
+All comparisons are paired: an image on which both models err, or neither, says nothing about their difference. As in
+``intervals``, the results are about two trained models and images like these, not about two recipes: another seed would
+train another model.
 """
 
 from __future__ import annotations
@@ -20,11 +20,7 @@ from stages.evaluation.results import Interval
 
 @dataclass(frozen=True)
 class Change:
-    """One figure of both models, 0 to 1.
-
-    Attributes:
-        interval: of the difference, second minus first.
-    """
+    """One figure of both models, 0 to 1, and the interval of the difference, second minus first."""
 
     name: str
     first: float
@@ -46,10 +42,10 @@ class Differences:
     """What changed from the first model to the second.
 
     Attributes:
-        f1: of each class, in the order of the classes.
+        f1: for each class, in their order.
         changed: int64, the rows of the images that the two models predict differently, ascending.
-        only_first_right: images that the first alone predicts right.
-        only_second_right: images that the second alone predicts right.
+        only_first_right: the number of images that only the first predicts correctly.
+        only_second_right: the number of images that only the second predicts correctly.
         p_value: of McNemar's exact test; see :func:`mcnemar`.
     """
 
@@ -68,14 +64,13 @@ def between(
     """Compare two models' predictions of the same images.
 
     The intervals are percentile intervals of the paired bootstrap: 10,000 resamples of the images, seed 20090408, each
-    image with both its predictions. The kinds of images are the distinct triples (actual, first, second). Of each
-    resample the differences alone are kept, so beside a chunk of resamples the memory taken is at most that of twice
-    10,000 numbers a class, 160 kB.
+    image with both predictions. The kinds of images are the distinct triples (actual, first, second). Only the
+    differences of each resample are kept, which takes 160 kB a class at most.
 
     Args:
         actual: shape (n,), n at least 1, indices into ``classes``.
-        first: the same, as predicted by the first model.
-        second: the same, as predicted by the second.
+        first: shape (n,), the first model's predictions.
+        second: shape (n,), the second model's predictions.
         classes: the names of the classes.
 
     Source: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), chapters 8 and 13.
@@ -104,7 +99,7 @@ def between(
 def mcnemar(only_first_right: int, only_second_right: int) -> float:
     """The two-sided p value of McNemar's exact test that both models are right equally often.
 
-    If they are, each image that one alone predicts right is as likely the first's as the second's: a binomial
+    If they are, an image that only one of them predicts correctly is equally likely to be either's: a binomial
     distribution with probability 1/2. Without such an image the p value is 1.
 
     Source: Q. McNemar, Note on the sampling error of the difference between correlated proportions or percentages,
@@ -118,7 +113,7 @@ def mcnemar(only_first_right: int, only_second_right: int) -> float:
 def _figures(
     counts: NDArray[np.int64], kinds: NDArray[np.int64], classes: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Accuracy, macro F1 and F1 of each class in each of many samples, of both models.
+    """Both models' accuracy, macro F1 and F1 of each class in many samples.
 
     Args:
         counts: shape (samples, kinds), how many images of each kind a sample has; at least one image in each sample.
@@ -126,7 +121,7 @@ def _figures(
         classes: how many classes there are.
 
     Returns:
-        Twice the shape (samples, 2 + classes).
+        Two arrays of shape (samples, 2 + classes).
     """
     actual, *predicted = kinds.T
     first, second = (bootstrap.samples(counts, actual, each, classes) for each in predicted)

@@ -1,4 +1,4 @@
-"""Scores to pictures. Each function returns a figure and saves nothing; pyplot and its global state are not used."""
+"""Figures of the training and the scores. Each function returns a figure and saves nothing; none uses pyplot."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from stages.evaluation.scores import Scores
 from stages.model.history import Training
 
 WIDTH = 12.0  # inches: 1200 pixels at 100 dots per inch, which fit with DVC's frame into a window of 1280
-# Okabe and Ito's colours (2008), which people with colour-blindness can tell apart.
+# Okabe and Ito's colours (2008), which colour-blind people can tell apart.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#595959"
-# Tol's "muted" colours, made for the same, and black; beyond ten curves the line style tells them apart.
+# Tol's "muted" colours, made for the same purpose, and black; line styles distinguish more than ten curves.
 CURVE_COLOURS = (
     "#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499", "#000000",
 )  # fmt: skip
-LEGEND_ROWS = 40  # that fit beside the ROC curves
-FEW = 12  # classes whose names fit below a matrix at 45 degrees, and whose zeros do not drown the other counts
+LEGEND_ROWS = 40  # fit beside the ROC curves
+FEW = 12  # classes: their names fit below a matrix at 45 degrees, and their zeros don't hide the other counts
 
 
 def training_curves(training: Training) -> Figure:
-    """Accuracy and loss by epoch, training beside validation, the best epoch and the learning-rate drops marked."""
+    """Accuracy and loss by epoch for training and validation, with the best epoch and the learning-rate drops."""
     figure = _figure(6.0)
     accuracy_axes, loss_axes = figure.subplots(1, 2)
     numbers = [each.epoch for each in training.epochs]
@@ -71,7 +71,7 @@ def confusion_matrix(scores: Scores, title: str) -> Figure:
             colour = "white" if shares[row, column] > 0.5 else "black"
             size = min(13.0, 240 / count)
             written = axes.text(column, row, f"{images}", ha="center", va="center", color=colour, fontsize=size)
-            written.set_in_layout(False)  # it lies inside its cell, and a hundred take long to measure
+            written.set_in_layout(False)  # it fits its cell, and measuring a hundred takes long
     axes.set_title(title)
     label_size = min(11.0, 360 / count)
     slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if few else {"rotation": 90}
@@ -86,7 +86,7 @@ def confusion_matrix(scores: Scores, title: str) -> Figure:
 
 
 def roc_curves(scores: Scores, title: str) -> Figure:
-    """The ROC curve of each class against all others, with its AUC in the legend, and the diagonal of chance."""
+    """The ROC curve of each class against all others, its AUC in the legend, and the diagonal of chance."""
     figure = _figure(9.0)
     axes = figure.subplots()
     curves = [(each.name, each.roc) for each in scores.classes if each.roc is not None]
@@ -107,7 +107,7 @@ def roc_curves(scores: Scores, title: str) -> Figure:
 
 
 def reliability(bins: Sequence[Bin], title: str) -> Figure:
-    """Accuracy by confidence, the diagonal of perfect calibration, and below it the images of each bin."""
+    """Accuracy by confidence, the diagonal of perfect calibration, and below the number of images in each bin."""
     figure = _figure(8.0)
     axes, histogram = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
     confidence = [each.confidence for each in bins]
@@ -136,11 +136,11 @@ def _figure(height: float) -> Figure:
 def _mark_events(axes: Axes, training: Training) -> None:
     axes.axvline(training.best_epoch, color=GREY, linestyle="-", alpha=0.6, label=f"Best epoch ({training.best_epoch})")
     for rank, epoch in enumerate(training.learning_rate_drops or ()):
-        # The rate drops between two epochs. A label on the first alone keeps the legend short.
+        # The rate drops between two epochs. Only the first has a label, which keeps the legend short.
         axes.axvline(epoch + 0.5, color=GREY, linestyle=":", label="Learning rate drops" if rank == 0 else None)
 
 
 def _line_styles(count: int) -> Sequence[tuple[str, str]]:
-    """Colour and line style of each of ``count`` curves: all colours with solid lines first, then with dashed ones."""
+    """Colour and line style of ``count`` curves: all colours with solid lines, then all with dashed ones, and so on."""
     styles = (style for style in cycle(("-", "--", "-.")) for _ in CURVE_COLOURS)
     return list(islice(zip(cycle(CURVE_COLOURS), styles, strict=False), count))

@@ -1,6 +1,6 @@
-"""Metrics to sentences: what the notebook's author wrote below the plots, from rules with stated thresholds.
+"""Findings in sentences, like those that the notebook's author wrote below the plots, by rules with thresholds.
 
-Each sentence can be understood without the plots; where nothing of its kind happened, it says so.
+Each sentence can be understood without the plots. If there is nothing to report, it says so.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from stages.common.rounding import number, percent
 from stages.evaluation.settings import Test, Validate
 from stages.model.history import Epoch, Training
 
-if TYPE_CHECKING:  # the page, which only reads sentences, does without scikit-learn
+if TYPE_CHECKING:  # the report, which only reads sentences, does not load scikit-learn
     from stages.evaluation.scores import Scores
 
 MOST_NAMED = 10  # classes in one sentence
 
 
 def on_training(training: Training, rules: Validate) -> list[str]:
-    """Sentences on the course of a training: overfitting, where it stopped improving, the best epoch, the end."""
+    """Sentences about a training: overfitting, where it stopped improving, the best epoch, the end, the rate."""
     return [
         _overfitting(training.epochs, rules.overfitting_gap),
         _end_of_progress_of_loss(training.epochs, rules.loss_improvement),
@@ -34,7 +34,7 @@ def on_training(training: Training, rules: Validate) -> list[str]:
 
 
 def on_test(scores: Scores, rules: Test) -> list[str]:
-    """Sentences on the scores of a split: what is confused, which classes stand out, and whether averages mislead."""
+    """Sentences about the scores: which classes are confused or stand out, and whether the averages mislead."""
     return [
         *_classes_without_images(scores),
         *_confused_pairs(scores, rules.confused_pairs),
@@ -45,13 +45,13 @@ def on_test(scores: Scores, rules: Test) -> list[str]:
 
 
 def as_markdown(title: str, sentences: Sequence[str]) -> str:
-    """A heading and a list; characters with a meaning in Markdown or HTML (of odd class names) are escaped."""
+    """A heading and a list; escapes characters of class names that have a meaning in Markdown or HTML."""
     escape = str.maketrans({character: f"\\{character}" for character in "\\`*[]<>&"})
     return f"# {title}\n\n" + "".join(f"- {sentence.translate(escape)}\n" for sentence in sentences)
 
 
 def load(path: Path, stage: str) -> list[str]:
-    """The sentences of a list by :func:`as_markdown` that ``stage`` wrote.
+    """The sentences that ``stage`` wrote with :func:`as_markdown`.
 
     Raises:
         UserError: the file is missing or is no such list.
@@ -67,7 +67,7 @@ def load(path: Path, stage: str) -> list[str]:
 
 
 def _overfitting(epochs: Sequence[Epoch], least_gap: float) -> str:
-    """Overfitting begins after the last epoch at which training accuracy was not far above validation accuracy."""
+    """Overfitting begins after the last epoch whose training accuracy was not far above its validation accuracy."""
     gaps = [each.accuracy - each.val_accuracy for each in epochs]
     healthy = [each.epoch for each, gap in zip(epochs, gaps, strict=True) if gap <= least_gap]
     points = _points(least_gap)
@@ -81,7 +81,7 @@ def _overfitting(epochs: Sequence[Epoch], least_gap: float) -> str:
 
 
 def _end_of_progress_of_loss(epochs: Sequence[Epoch], least_share: float) -> str:
-    """A loss counts as improved when it is lower by a share of the last one that counted."""
+    """A loss has improved if it is lower than the last improved one by ``least_share`` of that."""
     last = epochs[0]
     for each in epochs[1:]:
         if each.val_loss <= last.val_loss * (1 - least_share):
@@ -91,7 +91,7 @@ def _end_of_progress_of_loss(epochs: Sequence[Epoch], least_share: float) -> str
 
 
 def _end_of_progress_of_accuracy(epochs: Sequence[Epoch], least_step: float) -> str:
-    """An accuracy counts as improved when it is higher by a step than the last one that counted."""
+    """An accuracy has improved if it is higher than the last improved one by ``least_step``."""
     last = epochs[0]
     for each in epochs[1:]:
         if each.val_accuracy >= last.val_accuracy + least_step:
@@ -112,7 +112,7 @@ def _end_of_progress(what: str, epochs: Sequence[Epoch], last: Epoch, least: str
 
 
 def _best_epoch(training: Training, least_step: float) -> str:
-    """The epoch that was kept, and the one with a clearly higher validation accuracy where there is such."""
+    """The epoch that was kept, and one with a clearly higher validation accuracy if there is one."""
     best = training.epochs[training.best_epoch - 1]
     highest = max(training.epochs, key=lambda each: each.val_accuracy)
     missed = highest.val_accuracy >= best.val_accuracy + least_step
@@ -163,7 +163,7 @@ def _classes_without_images(scores: Scores) -> list[str]:
 
 
 def _confused_pairs(scores: Scores, most: int) -> list[str]:
-    """The pairs of classes with the most images of either one taken for the other."""
+    """The pairs of classes that are confused most often, counting both directions."""
     names, confusion = scores.class_names, scores.confusion
     pairs = [
         (int(confusion[i, j] + confusion[j, i]), i, j) for i in range(len(names)) for j in range(i + 1, len(names))
@@ -191,7 +191,7 @@ def _classes_beside_the_average(scores: Scores, margin: float) -> list[str]:
 
 
 def _extreme_areas(scores: Scores, most: int) -> list[str]:
-    """The classes with the highest and the lowest AUC, never more than half of all on either side."""
+    """The classes with the highest and the lowest AUC, at most half of all on either side."""
     defined = sorted(
         ((each.name, each.auc) for each in scores.classes if each.auc is not None), key=lambda pair: -pair[1]
     )
@@ -213,7 +213,7 @@ def _extreme_areas(scores: Scores, most: int) -> list[str]:
 
 
 def _balance(scores: Scores, highest_ratio: float) -> str:
-    """Whether the plain mean over classes speaks for the images as well."""
+    """Whether the classes have similar numbers of images, so that macro averages represent the images."""
     sizes = [each.support for each in scores.classes if each.support]
     fewest, most = min(sizes), max(sizes)
     if most <= highest_ratio * fewest:
@@ -234,7 +234,7 @@ def _list(words: Sequence[str]) -> str:
 
 
 def _shortened(words: Sequence[str]) -> str:
-    """The first words and how many more there are; a sentence of fifty classes would not be read."""
+    """The first words and how many more there are; nobody would read a sentence of fifty classes."""
     if not words:
         return "no class"
     rest = len(words) - MOST_NAMED

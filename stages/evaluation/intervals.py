@@ -1,11 +1,10 @@
-"""95 % intervals for the headline figures: how far chance in the choice of the test images alone could move them.
+"""95 % intervals of the headline figures: how far chance in the choice of the test images could move them.
 
-They hold for images drawn like those of the split. They say nothing of another training, whose seed moves the figures
-as well.
+They are about images drawn like those of the split, not about another training, whose seed moves the figures too.
 
-A figure has no interval (None) where its method finds no spread: with a single image, where all are classified rightly
-and surely, or where the figure itself is undefined. The method would give a point then, and so much is not known.
-Accuracy, and weighted recall, which is the same, have one always.
+A figure has no interval (None) if its method would return one of zero width, or if the figure is undefined: for example
+with a single image, or if all are classified correctly and with certainty. Accuracy, and weighted recall, which equals
+it, always have one.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from stages.evaluation.scores import Scores, cross_entropies
 def headline(
     labels: NDArray[np.int32], probabilities: NDArray[np.float32], scores: Scores
 ) -> dict[str, Interval | None]:
-    """The intervals of the figures that ``scores.headline`` names and of macro AUC, in this order.
+    """The intervals of the figures of ``scores.headline`` and of macro AUC, in this order.
 
     Args:
         labels: shape (n,), n at least 1.
@@ -50,9 +49,9 @@ def wilson(hits: int, count: int) -> Interval:
 
 
 def student(losses: NDArray[np.float64]) -> Interval | None:
-    """Student's t interval of the mean of losses, shape (n,), n at least 1; cut off at 0, as no loss is negative.
+    """Student's t interval of the mean of losses, shape (n,), n at least 1; cut off at 0, since no loss is negative.
 
-    None for a single loss, or if all are equal.
+    None if all losses are equal.
     """
     if np.ptp(losses) == 0:
         return None
@@ -62,7 +61,7 @@ def student(losses: NDArray[np.float64]) -> Interval | None:
 
 
 def percentile_bootstrap(confusion: NDArray[np.int64]) -> dict[str, Interval | None]:
-    """The percentile bootstrap intervals of the averages that a confusion matrix gives, by their names in ``Scores``.
+    """The percentile bootstrap intervals of a confusion matrix's averages, by their names in ``Scores``.
 
     Args:
         confusion: shape (classes, classes), at least one image.
@@ -90,24 +89,22 @@ def averages(
 
 
 def percentiles(values: NDArray[np.float64]) -> Interval:
-    """From the 2.5th to the 97.5th percentile of a figure's values over the resamples, shape (resamples,)."""
+    """The interval from the 2.5th to the 97.5th percentile of a figure's resampled values, shape (resamples,)."""
     low, high = np.percentile(values, [2.5, 97.5])
     return Interval(float(low), float(high))
 
 
 def delong(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> Interval | None:
-    """The interval of macro AUC by DeLong's structural components, in n log n.
+    """The interval of macro AUC by DeLong's structural components, in O(n log n).
 
-    The component of an image of a class is the share of the other images that it outranks, that of another image the
-    share of the class's images that outrank it; ties count half, and the mean over either group is the AUC. An image
-    is of one class and not of the others, so its weight in the mean of the AUCs, its influence, is a sum over the
-    classes, and the variance of the mean is that of the influences, divided by n. For two classes it is DeLong's, but
-    for divisors n in place of n - 1. The normal interval is taken on the scale of the logit, which keeps it between 0
-    and 1.
+    For an image of the class, the component is the share of the other images that it outscores; for another image, the
+    share of the class's images that outscore it. Ties count half. The mean over either group is the AUC. An image's
+    influence on macro AUC is a sum over the classes, and the variance of macro AUC is that of the influences divided by
+    n. For two classes this is DeLong's variance, but with divisors n instead of n - 1. The normal interval is computed
+    on the logit scale, which keeps it between 0 and 1.
 
-    Classes without an AUC are left out, as macro AUC leaves them out. None where no class has one, and where no image
-    weighs more than another, as with an AUC of 1 or with constant scores. A class of a few images shows too little of
-    its spread, so that the interval is then too narrow.
+    Classes without an AUC are left out, as in macro AUC. None if no class has one, or if all influences are 0, as with
+    an AUC of 1 or with constant scores. With few images of a class the interval is too narrow.
 
     Args:
         labels: shape (n,), n at least 1.
@@ -131,7 +128,7 @@ def delong(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> Int
         return None
     area = np.mean(areas)
     error = influence.std(ddof=1) / np.sqrt(len(labels))
-    # The logit's slope at ``area`` makes an error of the area one of its logit.
+    # An error of the area times the logit's slope there is the error of the logit.
     low, high = expit(norm.interval(0.95, logit(area), error / (area * (1 - area))))
     return Interval(float(low), float(high))
 

@@ -1,4 +1,4 @@
-"""The wrongly classified images that say most of a model: those of which it is surest."""
+"""The wrongly classified images of which the model is most confident."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Mistake:
     Attributes:
         name: ``folder/class/file``.
         actual: its class.
-        predicted: the class that the model gives it.
+        predicted: the class that the model predicts.
         probability: of the predicted class, 0 to 1.
         picture: a small PNG.
     """
@@ -43,7 +43,7 @@ def most_confident(
     classes: Sequence[str],
     names: Sequence[str],
 ) -> list[Mistake]:
-    """Up to :data:`MOST` of the wrongly classified images, those with the highest probability first.
+    """At most :data:`MOST` of the wrongly classified images, those with the highest probability first.
 
     Args:
         images: shape (n, size, size, 3), RGB; may be a memory map.
@@ -67,7 +67,7 @@ def most_confident(
 
 
 def write(path: Path, mistakes: Sequence[Mistake]) -> None:
-    """Write a row a mistake, its picture in Base64."""
+    """Write one row a mistake, its picture in Base64."""
     write_json_rows(path, (asdict(each) | {"picture": b64encode(each.picture).decode()} for each in mistakes))
 
 

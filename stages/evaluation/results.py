@@ -1,6 +1,6 @@
-"""What a model reaches on the test split, as ``test`` writes it down: ``metrics/test.json`` and ``test_classes.json``.
+"""The results on the test split, in ``metrics/test.json`` and ``metrics/test_classes.json``.
 
-Their floats are rounded (see ``rounding.rounded``). To read them takes neither SciPy nor scikit-learn.
+Their floats are rounded (see ``rounding.rounded``). Reading them loads neither SciPy nor scikit-learn.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Results:
-    """The figures of one split; all but the loss and the numbers of images are from 0 to 1, None where undefined.
+    """The figures of one split; all but the loss and the numbers of images are 0 to 1, None if undefined.
 
     Attributes:
         figures: the headline figures by name; ``accuracy`` is one.
@@ -40,7 +40,7 @@ class Results:
 
 def write(results: Results, figures: Path, classes: Path) -> None:
     """Write the two files."""
-    # As lists, which DVC's tables of metrics leave out: each figure is a row there, and not three.
+    # Intervals are lists, because DVC's tables of metrics leave lists out: each figure is one row, not three.
     write_json(figures, {**results.figures, INTERVALS: results.intervals})
     write_json(classes, results.classes)
 

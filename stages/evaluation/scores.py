@@ -1,15 +1,13 @@
-"""Labels and predicted probabilities to metrics. It knows no files, no drawing and no network.
+"""Computes metrics from labels and probabilities, with scikit-learn's definitions and as the notebook does.
 
-The definitions are scikit-learn's, called as the notebook calls them:
+- Precision of a class: the share of the images predicted as it that are of it; 0 if it is never predicted. Recall: the
+  share of its images that are predicted as it. F1: their harmonic mean.
+- AUC of a class: the area under its ROC curve, the class against all others. Undefined (None) if no other class has
+  images.
+- Macro: the plain mean over the classes. Weighted: the mean weighted by each class's number of images.
 
-- precision of a class: its images among those predicted as it; recall: those predicted as it among its images; F1:
-  their harmonic mean. The precision of a class that is never predicted counts as 0.
-- AUC of a class: the area under its ROC curve, the class against all others. It is undefined (None) for the only class
-  that has images.
-- macro: the plain mean over the classes; weighted: the mean weighted by the number of images of each class.
-
-A class without images shows nothing of the model: its figures are undefined (None), and it counts in no average.
-(scikit-learn would call its precision, recall and F1 0, and count them in the macro averages once it is predicted.)
+A class without images says nothing about the model: its figures are undefined (None), and it counts in no average.
+(scikit-learn would set its precision, recall and F1 to 0, and count them in the macro averages if it is predicted.)
 """
 
 from __future__ import annotations
@@ -23,10 +21,10 @@ from sklearn.metrics import auc, confusion_matrix, precision_recall_fscore_suppo
 
 from stages.common.console import UserError
 
-# Keras clips probabilities here before it takes the logarithm. In training it has the logits and clips nothing, so the
-# losses differ where an image's own class gets less than this.
+# Keras clips probabilities here before it takes the logarithm. In training it uses logits and clips nothing, so the
+# losses differ if an image's own class gets less than this.
 SMALLEST_PROBABILITY = 1e-7
-THINNED_CELLS = 100
+THINNED_PIECES = 100
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class RocCurve:
     """The ROC curve of one class against all others.
 
     Attributes:
-        false_positive_rate: float64, shape (points,), 0 to 1, never falling; starts at 0, ends at 1.
+        false_positive_rate: float64, shape (points,), non-decreasing from 0 to 1.
         true_positive_rate: the same for the class's own images.
         auc: area under the curve of all points, 0 to 1; 0.5 is chance.
     """
@@ -46,11 +44,7 @@ class RocCurve:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """How well one class is told from the others; ratios from 0 to 1, None where undefined.
-
-    Attributes:
-        support: number of images of the class in the split.
-    """
+    """The scores of one class, ratios from 0 to 1, None if undefined; ``support`` is its number of images."""
 
     name: str
     precision: float | None
@@ -66,14 +60,14 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model reaches on one split; ratios from 0 to 1.
+    """A model's scores on one split; ratios from 0 to 1.
 
     Attributes:
         loss: mean sparse categorical cross-entropy, in nats.
-        auc_macro: None where no class has an AUC.
+        auc_macro: None if no class has an AUC.
         classes: in the order of the labels.
-        predicted: int64, shape (n,), index of the most probable class of each image; of equals the first.
-        confusion: int64, shape (classes, classes); row: actual class, column: predicted class, value: images.
+        predicted: int64, shape (n,), the index of each image's most probable class; of equal ones the first.
+        confusion: int64, shape (classes, classes), images by actual class (row) and predicted class (column).
     """
 
     loss: float
@@ -96,7 +90,7 @@ class Scores:
 
 
 def evaluate(labels: NDArray[np.int32], probabilities: NDArray[np.float32], classes: Sequence[str]) -> Scores:
-    """Score the probabilities that a model gives to the images of a split; the most probable class is the prediction.
+    """Score a model's probabilities for the images of a split; it predicts the most probable class.
 
     Args:
         labels: shape (n,), n at least 1, indices into ``classes``.
@@ -104,7 +98,7 @@ def evaluate(labels: NDArray[np.int32], probabilities: NDArray[np.float32], clas
         classes: the names of the classes.
 
     Raises:
-        UserError: the model was trained on another number of classes, or a probability is not a number.
+        UserError: the model has another number of classes, or a probability is not a number.
     """
     if probabilities.shape[1] != len(classes):
         raise UserError(
@@ -152,7 +146,7 @@ def cross_entropies(labels: NDArray[np.int32], probabilities: NDArray[np.float32
 
 
 def headline(scores: Scores) -> dict[str, float]:
-    """The figures by which two runs are compared, by name, in the order in which they are read."""
+    """The figures that compare two runs, by name, in reading order."""
     return {
         "loss": scores.loss,
         "accuracy": scores.accuracy,
@@ -180,12 +174,12 @@ def by_class(scores: Scores) -> dict[str, dict[str, float | int | None]]:
 
 
 def f1_bars(scores: Scores) -> list[dict[str, str | float]]:
-    """F1 of each class that has images as rows ``class``, ``f1``."""
+    """A row ``class``, ``f1`` for each class that has images."""
     return [{"class": each.name, "f1": each.f1} for each in scores.classes if each.f1 is not None]
 
 
 def roc_points(scores: Scores) -> list[dict[str, str | float]]:
-    """The thinned ROC curves as rows ``class``, ``auc``, ``fpr``, ``tpr``, curve by curve; see :func:`thinned`."""
+    """A row ``class``, ``auc``, ``fpr``, ``tpr`` for each point of the thinned ROC curves; see :func:`thinned`."""
     return [
         {"class": each.name, "auc": each.roc.auc, "fpr": float(fpr), "tpr": float(tpr)}
         for each in scores.classes
@@ -195,15 +189,14 @@ def roc_points(scores: Scores) -> list[dict[str, str | float]]:
 
 
 def thinned(curve: RocCurve) -> RocCurve:
-    """The same curve in at most 200 of its points, for plots; its ``auc`` stays that of all points.
+    """The same curve with at most 200 of its points, for plots; its ``auc`` stays that of all points.
 
-    A ROC curve climbs from (0, 0) to (1, 1) and never falls, so its way, counted along both axes, is 2 long. The way is
-    cut into 100 equal pieces, and the first and the last point in each are kept. What is lost inside a piece is at most
-    half of a square with sides of 0.01, so all that is lost of the area is at most 100 × 0.01² / 2 = 0.005; with
-    10,000 images it is about 0.00005.
+    A ROC curve rises from (0, 0) to (1, 1) and never falls, so along both axes its length is 2. This length is cut into
+    100 equal pieces, and the first and last point of each are kept. A piece loses at most half of a square with sides
+    of 0.01, so the area loses at most 100 × 0.01² / 2 = 0.005; with 10,000 images it loses about 0.00005.
     """
-    way = curve.false_positive_rate + curve.true_positive_rate
-    piece = np.minimum((way / 2 * THINNED_CELLS).astype(int), THINNED_CELLS - 1)
+    length = curve.false_positive_rate + curve.true_positive_rate
+    piece = np.minimum((length / 2 * THINNED_PIECES).astype(int), THINNED_PIECES - 1)
     border = np.diff(piece) != 0
     kept = np.r_[True, border] | np.r_[border, True]
     return RocCurve(curve.false_positive_rate[kept], curve.true_positive_rate[kept], curve.auc)

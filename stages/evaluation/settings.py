@@ -1,4 +1,4 @@
-"""The parameters ``validate`` and ``test``: when the findings speak."""
+"""The parameters ``validate`` and ``test``: the thresholds of the findings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stages.common.parameter_file import PositiveInt, Section, Share
 
 
 class Validate(Section):
-    """When the findings on a training speak."""
+    """The thresholds of the findings on a training."""
 
     overfitting_gap: Share
     loss_improvement: Share
@@ -18,7 +18,7 @@ class Validate(Section):
 
 
 class Test(Section):
-    """When the findings on the test speak, and of how many classes."""
+    """The thresholds of the findings on the test, and how many classes they name."""
 
     class_margin: Share
     confused_pairs: PositiveInt

@@ -1,7 +1,7 @@
-"""The report as one page: what it shows in, HTML and Markdown out. It reads no file but its two templates.
+"""Renders the report as one page, in HTML and in Markdown, from two templates.
 
-Every value is escaped: a class may be called ``<script>``. The HTML holds its pictures, style and script and asks
-nothing of a network; the Markdown, for a pull request, tells the same in less room and has no pictures.
+Every value is escaped: a class may be called ``<script>``. The HTML holds its pictures, style and script and needs no
+network. The Markdown, for a pull request, says the same in short, without pictures.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MEANINGFUL_IN_MARKDOWN = "\\`*_[]<>&|~$#"
 
 
 class Metric(NamedTuple):
-    """A metric on the test split: its name in words, its value, its 95 % interval; both None where undefined."""
+    """A metric on the test split: its name in words, its value and its 95 % interval, both None if undefined."""
 
     title: str
     value: float | None
@@ -51,9 +51,9 @@ class Page:
 
     Attributes:
         settings: the parameters by section, nested as in ``params.yaml``.
-        dataset: ``metrics/dataset.json``.
-        results: on the test split; they have a figure for each of :data:`METRICS`.
-        curves, confusion, roc, reliability: drawn, as PNG.
+        dataset: the content of ``metrics/dataset.json``.
+        results: on the test split, with a figure for each of :data:`METRICS`.
+        curves, confusion, roc, reliability: PNG pictures.
         versions: of the main packages, by name.
     """
 
@@ -81,12 +81,12 @@ class Page:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """Each parameter by its full name, as one writes it in ``params.yaml``."""
+        """Each parameter by its full name, as written in ``params.yaml``."""
         return {name: _in_yaml(value) for name, value in flat(self.settings)}
 
     @property
     def passed(self) -> int:
-        """How many checks were asked and found nothing."""
+        """How many checks are not off and found nothing."""
         return sum(level != "off" and not found for _, level, found in self.checks)
 
     @property
@@ -104,7 +104,7 @@ def as_html(page: Page) -> str:
 
 
 def as_markdown(page: Page) -> str:
-    """The same in short, for a comment on a pull request."""
+    """A short version, for a comment on a pull request."""
     return _TEMPLATES.get_template("report.md.jinja").render(page=page)
 
 
@@ -121,7 +121,7 @@ def _in_yaml(value: Any) -> str:
 
 
 def _escaped_for_markdown(value: object) -> Markup:
-    """``value`` to the letter: what has a meaning in Markdown or HTML gets a backslash."""
+    """``value`` with a backslash before characters that have a meaning in Markdown or HTML."""
     return Markup(str(value).translate({ord(each): f"\\{each}" for each in MEANINGFUL_IN_MARKDOWN}))
 
 
