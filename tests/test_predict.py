@@ -209,15 +209,6 @@ def test_unreadable_files_are_reported_and_the_rest_goes_on(clone: Path, capsys:
     ]
 
 
-def test_hidden_files_are_passed_over(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("images/.git").mkdir()
-    Path("images/.git/config").write_text("")
-    Path("images/Thumbs.db").write_text("")
-    with zipfile.ZipFile("images.zip", "a") as archive:
-        archive.writestr("__MACOSX/000_circle/._000.png", "")
-    assert len(predicted(capsys, "images", "images.zip")) == 2 * len(NAMES)
-
-
 def test_litter_and_notes_are_passed_over_as_verify_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for number, name in enumerate((*LITTER, *NOTES)):

@@ -291,14 +291,9 @@ class _Links:
 def _list_zip(path: Path, name: str) -> ImageFolder:
     listing = _Listing(name)
     try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, UnicodeDecodeError) as error:
-        return ImageFolder(name, path, refused=(Refused(path.name, "unsafe_file", f"is no sound zip file: {error}"),))
-    size = path.stat().st_size
-    if sum(info.compress_size for info in infos) > size or any(info.header_offset >= size for info in infos):
-        reason = "is no sound zip file: its members overlap, or lie beyond its end"
-        return ImageFolder(name, path, refused=(Refused(path.name, "unsafe_file", reason),))
+        infos = zip_directory(path)
+    except UnreadableError as error:
+        return ImageFolder(name, path, refused=(Refused(path.name, "unsafe_file", str(error)),))
     seen: set[str] = set()
     folder_of = cache(_zip_folder)  # called for each image
     for info in infos:
@@ -321,6 +316,23 @@ def _list_zip(path: Path, name: str) -> ImageFolder:
             seen.add(folder.path + file_name)
             listing.add(folder.path, file_name, info.file_size, zip_entry(info))
     return listing.finish(path)
+
+
+def zip_directory(path: Path) -> list[zipfile.ZipInfo]:
+    """The members that a zip's directory lists.
+
+    Raises:
+        UnreadableError: it is no zip, or the members can't be as large as it says (a zip bomb).
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise UnreadableError(f"is no sound zip file: {error}") from error
+    size = path.stat().st_size
+    if sum(info.compress_size for info in infos) > size or any(info.header_offset >= size for info in infos):
+        raise UnreadableError("is no sound zip file: its members overlap, or lie beyond its end")
+    return infos
 
 
 class _ZipFolder(NamedTuple):

@@ -22,6 +22,7 @@ from stages.dataset.image_folders import (
     UnreadableError,
     member_problem,
     reader,
+    zip_directory,
     zip_entry,
 )
 from stages.dataset.litter import is_litter_file, is_litter_folder, is_note
@@ -88,13 +89,9 @@ def _in_folder(folder: Path) -> Iterator[LooseImage]:
 
 def _in_zip(path: Path) -> Iterator[LooseImage]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        yield _unreadable(str(path), f"is no sound zip file: {error}")
-        return
-    if sum(info.compress_size for info in infos) > path.stat().st_size:  # as in a zip bomb
-        yield _unreadable(str(path), "is no sound zip file: its members overlap")
+        infos = zip_directory(path)
+    except UnreadableError as error:
+        yield _unreadable(str(path), str(error))
         return
     with reader(path) as read:
         for name, info in sorted(((member_name(info), info) for info in infos), key=itemgetter(0)):

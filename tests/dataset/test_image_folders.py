@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import struct
 import unicodedata
 import zipfile
@@ -47,13 +46,6 @@ def test_empty_classes_are_listed(tmp_path: Path) -> None:
     write_zip(tmp_path, {**FILES, "empty/": b""}, "zip")
     assert "empty" in list_images(tmp_path, "folder").classes
     assert "empty" in list_images(tmp_path, "zip").classes
-
-
-def test_what_operating_systems_leave_behind_is_passed_over(tmp_path: Path) -> None:
-    litter = {".DS_Store": b"", "a cat/.DS_Store": b"", "a cat/Thumbs.db": b"", "__MACOSX/a cat/._1.png": b""}
-    for folder in both(tmp_path, {**FILES, **litter}):
-        assert contents(folder) == FILES
-        assert not folder.refused
 
 
 @pytest.mark.parametrize("name", [*LITTER, *NOTES])
@@ -280,15 +272,6 @@ def test_a_member_that_leaves_the_zip_is_refused(tmp_path: Path, member: str, re
     assert contents(folder) == FILES
 
 
-def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
-    path = write_zip(tmp_path, FILES)
-    link = zipfile.ZipInfo("a cat/link.png")
-    link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(link, "/etc/passwd")
-    assert reasons(list_images(tmp_path, "images")) == {"images/a cat/link.png": "is a link"}
-
-
 def test_a_repeated_name_is_refused(tmp_path: Path) -> None:
     path = write_zip(tmp_path, FILES)
     with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(path, "a") as archive:
@@ -296,11 +279,6 @@ def test_a_repeated_name_is_refused(tmp_path: Path) -> None:
     folder = list_images(tmp_path, "images")
     assert reasons(folder) == {"images/a cat/1.png": "is in the zip more than once"}
     assert contents(folder) == FILES
-
-
-def test_a_member_that_inflates_a_thousandfold_is_refused(tmp_path: Path) -> None:
-    write_zip(tmp_path, {"a cat/bomb.png": bytes(2**22)}, method=zipfile.ZIP_DEFLATED)
-    assert reasons(list_images(tmp_path, "images")) == {"images/a cat/bomb.png": "inflates more than 100-fold"}
 
 
 def test_a_file_larger_than_allowed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,29 +289,17 @@ def test_a_file_larger_than_allowed_is_refused(tmp_path: Path, monkeypatch: pyte
     assert reasons(list_images(tmp_path, "zip"))["zip/a cat/1.png"].startswith("has 500 bytes")
 
 
-def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
-    change_directory(write_zip(tmp_path, {"a cat/1.png": b"first"}), 8, struct.pack("<H", 1))
-    assert reasons(list_images(tmp_path, "images")) == {"images/a cat/1.png": "is encrypted"}
-
-
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-@pytest.mark.parametrize("size", [3, 600])
-def test_a_false_size_is_noticed_when_reading(tmp_path: Path, method: int, size: int) -> None:
+@pytest.mark.parametrize(
+    ("offset", "value", "reason"),
+    [(24, 3, "another size"), (24, 600, "another size"), (16, 0, "another checksum"), (42, 5, "not where")],
+)
+def test_a_false_size_checksum_or_offset_is_noticed_when_reading(
+    tmp_path: Path, method: int, offset: int, value: int, reason: str
+) -> None:
     path = write_zip(tmp_path, {"a cat/1.png": b"first" * 100}, method=method)
-    change_directory(path, 24, struct.pack("<I", size))
-    with pytest.raises(UnreadableError, match="another size"):
-        contents(list_images(tmp_path, "images"))
-
-
-def test_a_false_checksum_is_noticed_when_reading(tmp_path: Path) -> None:
-    change_directory(write_zip(tmp_path, {"a cat/1.png": b"first"}), 16, b"\0\0\0\0")
-    with pytest.raises(UnreadableError, match="another checksum"):
-        contents(list_images(tmp_path, "images"))
-
-
-def test_a_false_offset_is_noticed_when_reading(tmp_path: Path) -> None:
-    change_directory(write_zip(tmp_path, {"a cat/1.png": b"first"}), 42, struct.pack("<I", 5))
-    with pytest.raises(UnreadableError, match="not where"):
+    change_directory(path, offset, struct.pack("<I", value))
+    with pytest.raises(UnreadableError, match=reason):
         contents(list_images(tmp_path, "images"))
 
 
@@ -354,12 +320,6 @@ def test_a_file_that_is_no_zip_is_refused(tmp_path: Path, content: bytes) -> Non
     (tmp_path / "images.zip").write_bytes(content)
     (refused,) = list_images(tmp_path, "images").refused
     assert refused.reason.startswith("is no sound zip file")
-
-
-def test_a_cut_zip_is_refused(tmp_path: Path) -> None:
-    path = write_zip(tmp_path, FILES)
-    path.write_bytes(path.read_bytes()[:-30])
-    assert list_images(tmp_path, "images").refused[0].reason.startswith("is no sound zip file")
 
 
 def test_a_file_that_vanished_is_unreadable(tmp_path: Path) -> None:
