@@ -6,15 +6,17 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.common.rounding import number, percent
-from stages.dataset.image_folders import ImageFolder
-from stages.dataset.inspection import Inspection
-from stages.dataset.settings import Dataset, Severity
+
+if TYPE_CHECKING:  # the parameters' section is made from the checks, and what those check is of no use to it
+    from stages.dataset.image_folders import ImageFolder
+    from stages.dataset.inspection import Inspection
+    from stages.dataset.settings import Dataset, Severity
 
 KEPT = 1000  # issues of a check that are listed; a dataset full of duplicates would have millions
 NAMED_CLASSES = 5  # in one message
@@ -41,7 +43,7 @@ class Outcome(NamedTuple):
     sample: tuple[Issue, ...]
 
 
-Check = Callable[[Inspection, Dataset], Iterable[Issue]]
+Check: TypeAlias = "Callable[[Inspection, Dataset], Iterable[Issue]]"
 
 
 def run(inspection: Inspection, dataset: Dataset) -> list[Outcome]:
@@ -51,7 +53,7 @@ def run(inspection: Inspection, dataset: Dataset) -> list[Outcome]:
         found = sum(1 for _ in check(inspection, dataset))
         listed = {index * found // KEPT for index in range(KEPT)} if found > KEPT else range(found)
         sample = tuple(issue for index, issue in enumerate(check(inspection, dataset)) if index in listed)
-        outcomes.append(Outcome(name, getattr(dataset.checks, name), found, sample))
+        outcomes.append(Outcome(name, dataset.checks.severity(name), found, sample))
     return outcomes
 
 
@@ -253,7 +255,7 @@ def _used(inspection: Inspection, dataset: Dataset) -> NDArray[np.int64]:
 
     Unreadable ones count only if they are an error, because then one error is enough.
     """
-    used = inspection.readable | (dataset.checks.unreadable_image == "error")
+    used = inspection.readable | (dataset.checks.severity("unreadable_image") == "error")
     counts = np.zeros((len(inspection.all_folders), len(inspection.classes)), np.int64)
     np.add.at(counts, (inspection.folder_of[used], inspection.labels[used]), 1)
     return counts

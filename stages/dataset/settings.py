@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from stages.common.file_names import refusal
 from stages.common.parameter_file import Fraction, PositiveInt, Section, Share
+from stages.dataset.checks import CHECKS
 
 OUTPUTS = ("data/verified", "metrics", "models", "plots")  # folders that the pipeline writes
 
@@ -37,26 +38,14 @@ Severity = Literal["error", "warning", "off"]
 
 
 class Checks(Section):
-    """The severity of each check's findings; the checks are in ``stages/dataset/checks.py``."""
+    """What a finding of each check on the dataset does: a key for each function in ``stages/dataset/checks.py``."""
 
-    missing_folder: Severity
-    unsafe_file: Severity
-    misplaced_file: Severity
-    empty_class: Severity
-    class_set: Severity
-    class_count: Severity
-    folder_size: Severity
-    unreadable_image: Severity
-    converted_image: Severity
-    blank_image: Severity
-    class_imbalance: Severity
-    exact_duplicate: Severity
-    leakage: Severity
-    label_conflict: Severity
-    near_duplicate: Severity
-    near_leakage: Severity
-    channel_drift: Severity
-    class_drift: Severity
+    __annotations__ = dict.fromkeys(CHECKS, Severity)  # of which pydantic makes the fields
+
+    def severity(self, check: str) -> Severity:
+        """The severity of the check of this name."""
+        severity: Severity = getattr(self, check)
+        return severity
 
 
 class Thresholds(Section):

@@ -193,7 +193,7 @@ def test_numbers_of_yaml_1_2_are_numbers(tmp_path: Path) -> None:
 def test_words_of_yaml_1_1_for_true_and_false_are_words(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(DEFAULTS.replace("leakage: error", "leakage: off").replace("- train2", "- no"))
-    assert parameters.load(path).dataset.checks.leakage == "off"
+    assert parameters.load(path).dataset.checks.severity("leakage") == "off"
     assert parameters.load(path).dataset.validation == ("no",)
 
 

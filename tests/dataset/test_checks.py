@@ -17,9 +17,9 @@ from stages.dataset.checks import CHECKS, Issue
 from stages.dataset.decoding import decode, tasks_of
 from stages.dataset.image_folders import list_images
 from stages.dataset.inspection import Inspection
-from stages.dataset.settings import Checks, Dataset
+from stages.dataset.settings import Dataset
 from stages.splits import packed
-from tests.defaults import SETTINGS
+from tests.defaults import SETTINGS, parameter_values
 
 SIZE = 32
 FOLDERS = ("a", "b", "c")  # of the splits train, validation and test
@@ -67,8 +67,8 @@ def found(root: Path, dataset: Dataset = DATASET) -> dict[str, list[Issue]]:
     return {name: found for name, found in issues.items() if found}
 
 
-def test_every_check_has_a_severity_and_every_severity_a_check() -> None:
-    assert list(CHECKS) == list(Checks.model_fields)
+def test_the_parameters_have_a_severity_for_each_check_in_their_order() -> None:
+    assert list(parameter_values()["dataset"]["checks"]) == list(CHECKS)
 
 
 def test_a_sound_dataset_has_no_issue(root: Path) -> None:
