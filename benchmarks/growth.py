@@ -24,7 +24,7 @@ NOISE = 8  # levels of 255 at most, which leaves a copy a near duplicate
 def measure(clone: Path) -> list[str]:
     """Rows of the table: the first images of each folder, all, and copies of them with noise."""
     dataset = parameters.load().dataset
-    names = [name for of_split in dataset.splits.values() for name in of_split]
+    names = [name for folder_names in dataset.splits.values() for name in folder_names]
     original, root = clone / dataset.root, clone / "data/grown"
     parameters_file = clone / "params.yaml"
     as_it_was = parameters_file.read_text()
@@ -33,12 +33,12 @@ def measure(clone: Path) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for count in COUNTS:
-        of_folder = count // len(names)
+        images_per_folder = count // len(names)
         root.mkdir()
         with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-            list(pool.map(grow, *zip(*((original, root, name, of_folder) for name in names), strict=True)))
+            list(pool.map(grow, *zip(*((original, root, name, images_per_folder) for name in names), strict=True)))
         text = as_it_was.replace(f"root: {dataset.root}", "root: data/grown")
-        text = re.sub(r"images_per_folder: \d+", f"images_per_folder: {of_folder}", text)
+        text = re.sub(r"images_per_folder: \d+", f"images_per_folder: {images_per_folder}", text)
         parameters_file.write_text(re.sub(r"epochs: \d+", "epochs: 1", text))
         verified, trained = (run([sys.executable, "-m", f"stages.{stage}"], clone) for stage in ("verify", "train"))
         rows.append(

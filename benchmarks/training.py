@@ -118,7 +118,7 @@ def table(title: str, contenders: Sequence[Contender], product: float) -> list[s
     for each in contenders:
         seconds = statistics.median(each.seconds[1:])
         rows.append(
-            f"| {shown(each.name)} | {spread(each.seconds[1:])} | {count('train') / seconds:,.0f} "
+            f"| {in_words(each.name)} | {spread(each.seconds[1:])} | {count('train') / seconds:,.0f} "
             f"| {work / seconds / product:.0%} | {ratio(each.seconds[1:], pipeline)} | {each.losses[0]:.3f} |"
         )
     return [*rows, "", f"Matrix product of {PRODUCT_SIDE:,} by {PRODUCT_SIDE:,} float32: {product / 1e9:.0f} GFLOP/s."]
@@ -128,7 +128,7 @@ def count(split: str) -> int:
     return int(np.load(ROOT / f"data/verified/{split}/labels.npy").size)
 
 
-def shown(name: str) -> str:
+def in_words(name: str) -> str:
     return name.replace("_", ", ").replace("pytorch", "PyTorch")
 
 
@@ -160,7 +160,7 @@ def draw(contenders: Sequence[Contender]) -> None:
         speeds = [count("train") / seconds for seconds in each.seconds[1:]]
         axes.barh(row, statistics.median(speeds), color="#0072B2" if each.name == "pipeline" else "#9DB7C9")
         axes.plot(speeds, [row] * len(speeds), "k.", markersize=5)
-    axes.set_yticks(range(len(contenders)), [shown(each.name) for each in contenders])
+    axes.set_yticks(range(len(contenders)), [in_words(each.name) for each in contenders])
     axes.invert_yaxis()
     axes.set_xlabel("Training images a second, validation included (bar: median, dots: epochs)")
     axes.set_title("Speed of training, the same network and data")

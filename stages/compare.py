@@ -95,8 +95,8 @@ def _text(path: str, name: str) -> str:
     try:
         text: str = dvc.api.read(path, rev=None if name == "workspace" else name, encoding="utf-8")
     except (DvcException, SCMError, FileNotFoundError) as error:
-        of_git = shortcoming() if isinstance(error, (dvc.scm.SCMError, SCMError)) else None
-        advice = of_git or ("give `workspace`, a Git revision or an experiment, with the files of a `dvc repro` in it")
+        advice = shortcoming() if isinstance(error, (dvc.scm.SCMError, SCMError)) else None
+        advice = advice or "give `workspace`, a Git revision or an experiment, with the files of a `dvc repro` in it"
         raise UserError(f"cannot read {path} of {name}: {error}; {advice}") from None
     return text
 
@@ -116,10 +116,10 @@ def _refuse_other_test_data(first: Run, second: Run) -> None:
 def _print_differences(first: Run, second: Run) -> None:
     classes = sorted({*first.actual, *first.predicted, *second.predicted})
     index_of = {name: index for index, name in enumerate(classes)}
-    actual, of_first, of_second = (
+    actual, first_predicted, second_predicted = (
         np.array([index_of[name] for name in names]) for names in (first.actual, first.predicted, second.predicted)
     )
-    found = differences.between(actual, of_first, of_second, classes)
+    found = differences.between(actual, first_predicted, second_predicted, classes)
     print(in_a_sentence(found, first.name, second.name), end="\n\n")
 
     clear = sorted((each for each in found.f1 if each.clear), key=lambda each: -each.difference)
@@ -138,8 +138,8 @@ def _print_differences(first: Run, second: Run) -> None:
         f"{found.only_second_right:,} now right, {found.only_first_right:,} now wrong, {otherwise:,} wrong in another "
         "way. The first of them:"
     )
-    shown = found.changed[:MOST_IMAGES]
-    rows = [(first.images[i], first.actual[i], first.predicted[i], second.predicted[i]) for i in shown]
+    listed = found.changed[:MOST_IMAGES]
+    rows = [(first.images[i], first.actual[i], first.predicted[i], second.predicted[i]) for i in listed]
     _print_table([("image", "actual", first.name, second.name), *rows])
 
 

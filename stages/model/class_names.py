@@ -10,17 +10,18 @@ from stages.common.file_names import printable
 MOST_NAMED = 5  # classes in one message
 
 
-def refuse_others(of_model: Sequence[str], of_split: Sequence[str]) -> None:
+def refuse_others(model_classes: Sequence[str], split_classes: Sequence[str]) -> None:
     """Refuse a split of other classes than the model's, or of another order.
 
     Raises:
         UserError: they are not the same.
     """
-    if len(of_model) != len(of_split):
+    if len(model_classes) != len(split_classes):
         raise UserError(
-            f"the model has {len(of_model)} classes, the split {len(of_split)}; train it on these (`dvc repro`)"
+            f"the model has {len(model_classes)} classes, the split {len(split_classes)}; "
+            "train it on these (`dvc repro`)"
         )
-    others = [(own, other) for own, other in zip(of_model, of_split, strict=True) if own != other]
+    others = [(own, other) for own, other in zip(model_classes, split_classes, strict=True) if own != other]
     if others:
         own, other = (", ".join(map(printable, names[:MOST_NAMED])) for names in zip(*others, strict=True))
         more = " ..." * (len(others) > MOST_NAMED)

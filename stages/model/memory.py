@@ -28,8 +28,8 @@ def layer_bytes(model: keras.Model) -> int:
 
 def batch_size(model: keras.Model, sizes: Sequence[int]) -> int:
     """The first of ``sizes``, falling, for whose images the layers take :data:`LAYER_BYTES` at most, or the last."""
-    of_image = layer_bytes(model)
-    return next((size for size in sizes if size * of_image <= LAYER_BYTES), sizes[-1])
+    image_bytes = layer_bytes(model)
+    return next((size for size in sizes if size * image_bytes <= LAYER_BYTES), sizes[-1])
 
 
 def batches_a_call(image_size: int, size: int, most: int) -> int:

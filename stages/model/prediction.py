@@ -63,8 +63,8 @@ def predict_probabilities(model: keras.Model, images: NDArray[np.uint8]) -> NDAr
     probabilities = np.empty((len(images), model.output_shape[-1]), np.float32)
     batch = memory.batch_size(model, PREDICTION_BATCHES)
     a_call = batch * memory.batches_a_call(size, batch, BATCHES_A_CALL)
-    with progress("predict", len(images), "images") as shown:
+    with progress("predict", len(images), "images") as bar:
         for number, piece in enumerate(packed.pieces(images, a_call)):
             probabilities[number * a_call : (number + 1) * a_call] = predict(piece)
-            shown.advance(len(piece))
+            bar.advance(len(piece))
     return probabilities

@@ -99,20 +99,20 @@ def test_training_and_predicting_read_no_more_images_at_a_time_and_less_memory_c
     training_split: Split, validation_split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = weights_of(training_split, validation_split)
-    of_image = 3 * 16**2
-    monkeypatch.setattr(packed, "BYTES_AT_ONCE", 20 * of_image)
+    image_bytes = 3 * 16**2
+    monkeypatch.setattr(packed, "BYTES_AT_ONCE", 20 * image_bytes)
     monkeypatch.setattr(memory, "LAYER_BYTES", 10 * memory.layer_bytes(network.build(SMALL, 16, classes=3)))
-    (train, of_training), (held_out, of_validation) = watched(training_split), watched(validation_split)
+    (train, training_reads), (held_out, validation_reads) = watched(training_split), watched(validation_split)
     for one, other in zip(weights_of(train, held_out), expected, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert max(of_training) == 16 * of_image  # two batches of 8
-    assert max(of_validation) == 20 * of_image  # two of 10
-    of_validation.clear()
+    assert max(training_reads) == 16 * image_bytes  # two batches of 8
+    assert max(validation_reads) == 20 * image_bytes  # two of 10
+    validation_reads.clear()
     predict_probabilities(network.build(SMALL, 16, classes=3), held_out.images)
-    assert max(of_validation) == 16 * of_image  # two of 8
-    of_validation.clear()
+    assert max(validation_reads) == 16 * image_bytes  # two of 8
+    validation_reads.clear()
     fingerprint(1, [SMALL], [held_out])
-    assert max(of_validation) == 20 * of_image
+    assert max(validation_reads) == 20 * image_bytes
 
 
 def resident(path: Path) -> int:

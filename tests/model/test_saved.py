@@ -154,7 +154,7 @@ def test_no_names_are_read_from_a_damaged_model(tmp_path: Path, content: bytes) 
 
 
 @pytest.mark.parametrize(
-    ("of_model", "of_split", "problem"),
+    ("model_classes", "split_classes", "problem"),
     [
         (("cat", "dog"), ("cat", "zebra"), "the model's classes are not the split's: dog in place of zebra; train"),
         (("cat", "dog"), ("dog", "cat"), "not the split's: cat, dog in place of dog, cat; train"),
@@ -164,9 +164,9 @@ def test_no_names_are_read_from_a_damaged_model(tmp_path: Path, content: bytes) 
     ],
 )
 def test_a_model_of_other_classes_than_the_splits_is_refused(
-    of_model: tuple[str, ...], of_split: tuple[str, ...], problem: str
+    model_classes: tuple[str, ...], split_classes: tuple[str, ...], problem: str
 ) -> None:
-    class_names.refuse_others(of_model, of_model)
+    class_names.refuse_others(model_classes, model_classes)
     with pytest.raises(UserError) as caught:
-        class_names.refuse_others(of_model, of_split)
+        class_names.refuse_others(model_classes, split_classes)
     assert problem in str(caught.value)
