@@ -10,6 +10,7 @@ their authors would run them.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,16 +19,17 @@ from typing import Any
 import numpy as np
 
 EpochDone = Callable[[float], None]
+Settings = dict[str, Any]  # the parameters, nested as in params.yaml
 ENDLESS = 100_000  # epochs; the benchmark ends its contenders
 
 
-def pipeline(settings: Any, folders: Path, epoch_done: EpochDone, arithmetic: str = "portable") -> None:
+def pipeline(settings: Settings, folders: Path, epoch_done: EpochDone, arithmetic: str = "portable") -> None:
     """This pipeline's ``train``, its resume point included."""
-    from stages import parameters
     from stages.model import training
+    from stages.parameters import Parameters
     from stages.splits import packed
 
-    own = parameters.load()
+    own = Parameters.model_validate_json(json.dumps(settings))
     endless = {"arithmetic": arithmetic, "epochs": ENDLESS, "early_stopping": None}
     training.train(
         own.model,
@@ -40,64 +42,67 @@ def pipeline(settings: Any, folders: Path, epoch_done: EpochDone, arithmetic: st
     )
 
 
-def pipeline_fastest(settings: Any, folders: Path, epoch_done: EpochDone) -> None:
+def pipeline_fastest(settings: Settings, folders: Path, epoch_done: EpochDone) -> None:
     """The same with ``train.arithmetic: fastest``: what equal bytes everywhere cost."""
     pipeline(settings, folders, epoch_done, "fastest")
 
 
-def notebook(settings: Any, folders: Path, epoch_done: EpochDone) -> None:
+def notebook(settings: Settings, folders: Path, epoch_done: EpochDone) -> None:
     """The notebook's way: folders of PNG files, ``image_dataset_from_directory``, ``fit`` as it comes.
 
-    TensorFlow chooses its arithmetic itself, as it does for the notebook.
+    TensorFlow chooses its arithmetic itself, as it does for the notebook. The network is of the plain family.
     """
     import keras
     import tensorflow as tf
     from keras import layers
 
-    size, batch = settings.dataset.image_size, settings.train.batch_size
+    dataset, model, train = settings["dataset"], settings["model"], settings["train"]
+    size, batch = dataset["image_size"], train["batch_size"]
 
-    def of(name: str) -> tf.data.Dataset:
+    def images_in(name: str) -> tf.data.Dataset:
         return keras.utils.image_dataset_from_directory(
             str(folders / name), image_size=(size, size), batch_size=batch, verbose=False
         )
 
-    first, *others = (of(name) for name in settings.dataset.train)
+    first, *others = (images_in(name) for name in dataset["train"])
     training = first
     for other in others:
         training = training.concatenate(other)
     training = training.shuffle(buffer_size=1000).prefetch(buffer_size=tf.data.AUTOTUNE)
-    validation = of(*settings.dataset.validation).prefetch(buffer_size=tf.data.AUTOTUNE)
+    validation = images_in(*dataset["validation"]).prefetch(buffer_size=tf.data.AUTOTUNE)
 
-    keras.utils.set_random_seed(settings.seed)
+    keras.utils.set_random_seed(settings["seed"])
     inputs = keras.Input((size, size, 3))
     x = layers.Rescaling(1.0 / 255)(inputs)
-    for filters in settings.model.filters:
-        x = layers.Conv2D(filters, settings.model.kernel_size, padding="same", activation="relu")(x)
-        x = layers.MaxPooling2D(settings.model.pool_size)(x)
+    for filters in model["filters"]:
+        x = layers.Conv2D(filters, model["kernel_size"], padding="same", activation="relu")(x)
+        x = layers.MaxPooling2D(model["pool_size"])(x)
     x = layers.Flatten()(x)
-    for width in settings.model.dense:
+    for width in model["dense"]:
         x = layers.Dense(width, activation="relu")(x)
-    model = keras.Model(inputs, layers.Dense(len(first.class_names), activation="softmax")(x))
-    optimizer = keras.optimizers.SGD(settings.train.learning_rate, momentum=settings.train.momentum)
-    model.compile(loss="sparse_categorical_crossentropy", optimizer=optimizer, metrics=["accuracy"])
+    network = keras.Model(inputs, layers.Dense(len(first.class_names), activation="softmax")(x))
+    optimizer = keras.optimizers.SGD(train["learning_rate"], momentum=train["momentum"])
+    network.compile(loss="sparse_categorical_crossentropy", optimizer=optimizer, metrics=["accuracy"])
     done = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epoch_done(logs["loss"]))
     save = keras.callbacks.ModelCheckpoint(folders / "best.keras", monitor="val_loss", save_best_only=True)
-    model.fit(training, epochs=ENDLESS, validation_data=validation, callbacks=[save, done], verbose=0)
+    network.fit(training, epochs=ENDLESS, validation_data=validation, callbacks=[save, done], verbose=0)
 
 
-def pytorch_eager(settings: Any, folders: Path, epoch_done: EpochDone) -> None:
+def pytorch_eager(settings: Settings, folders: Path, epoch_done: EpochDone) -> None:
     """PyTorch on the same network, data, batch and update, channels last, gathered from one array in memory."""
     _pytorch(settings, epoch_done, compiled=False)
 
 
-def pytorch_compiled(settings: Any, folders: Path, epoch_done: EpochDone) -> None:
+def pytorch_compiled(settings: Settings, folders: Path, epoch_done: EpochDone) -> None:
     """The same through ``torch.compile``."""
     _pytorch(settings, epoch_done, compiled=True)
 
 
-def _pytorch(settings: Any, epoch_done: EpochDone, compiled: bool) -> None:
+def _pytorch(settings: Settings, epoch_done: EpochDone, compiled: bool) -> None:
     import torch
     from torch import nn
+
+    from benchmarks import torch_networks
 
     def tensors(split: str) -> tuple[torch.Tensor, torch.Tensor]:
         images, labels = (np.load(f"data/verified/{split}/{name}.npy") for name in ("images", "labels"))
@@ -107,31 +112,21 @@ def _pytorch(settings: Any, epoch_done: EpochDone, compiled: bool) -> None:
         return batch.permute(0, 3, 1, 2).float() / 255  # in memory still channels last
 
     (images, labels), (val_images, val_labels) = tensors("train"), tensors("validation")
-    torch.manual_seed(settings.seed)
-    layers: list[nn.Module] = []
-    channels, size = 3, settings.dataset.image_size
-    for filters in settings.model.filters:
-        layers += [nn.Conv2d(channels, filters, settings.model.kernel_size, padding="same"), nn.ReLU()]
-        layers += [nn.MaxPool2d(settings.model.pool_size)]
-        channels, size = filters, size // settings.model.pool_size
-    width = channels * size * size
-    layers.append(nn.Flatten())
-    for dense in settings.model.dense:
-        layers += [nn.Linear(width, dense), nn.ReLU()]
-        width = dense
-    model = nn.Sequential(*layers, nn.Linear(width, int(labels.max()) + 1)).to(memory_format=torch.channels_last)
-    for weights in model.parameters():  # Keras's initial values; PyTorch's own learn otherwise in the first epoch
-        nn.init.xavier_uniform_(weights) if weights.dim() > 1 else nn.init.zeros_(weights)
-    optimizer = torch.optim.SGD(model.parameters(), settings.train.learning_rate, momentum=settings.train.momentum)
-    forward = torch.compile(model) if compiled else model
+    torch.manual_seed(settings["seed"])
+    network = torch_networks.build(settings["model"], images.shape[1], int(labels.max()) + 1)
+    train = settings["train"]
+    optimizer = torch.optim.SGD(network.parameters(), train["learning_rate"], momentum=train["momentum"])
+    forward = torch.compile(network) if compiled else network
     while True:
+        network.train()
         total = torch.zeros(())
-        for rows in torch.randperm(len(labels)).split(settings.train.batch_size):
+        for rows in torch.randperm(len(labels)).split(train["batch_size"]):
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(forward(rescaled(images[rows])), labels[rows])
             loss.backward()
             optimizer.step()
             total += loss.detach() * len(rows)
+        network.eval()
         with torch.no_grad():
             for part, truth in zip(val_images.split(500), val_labels.split(500), strict=True):
                 nn.functional.cross_entropy(forward(rescaled(part)), truth)

@@ -1,4 +1,4 @@
-"""The training of the default network: this pipeline, the notebook's loop, and PyTorch, an epoch each in turn."""
+"""The training of a network: this pipeline, the notebook's loop, and PyTorch, an epoch each in turn."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks.contenders import CONTENDERS
 from benchmarks.measuring import ratio, spread
 from stages import parameters
 from stages.common import arithmetic
 from stages.common.drawing import Figure
-from stages.model import summary
+from stages.model import network, summary
 from stages.model.summary import Layer
 from stages.parameters import Parameters
 
@@ -74,22 +76,22 @@ class Contender:
         self._process.communicate()
 
 
-def measure(rounds: int, limited: bool = False) -> list[str]:
-    """Rows of the table; draws the plot. The first epoch of each counts for its loss alone, since libraries warm up.
+def measure(rounds: int, title: str, names: Sequence[str], variables: dict[str, str], **changes: Any) -> list[str]:
+    """Rows of the table. The first epoch of each contender counts for its loss alone, since libraries warm up.
 
     Args:
-        limited: whether every contender runs as on a processor without AVX-512, but for compiled PyTorch, which can't.
+        title: says what is special to this table.
+        names: of the contenders; those in PyTorch are left out where it is not installed.
+        variables: of the contenders' environment.
+        changes: sections of the parameters that take the place of the user's.
     """
-    settings = parameters.load()
-    names = ["pipeline", *([] if limited else ["pipeline_fastest"]), "notebook"]
-    if find_spec("torch"):
-        # torch.compile compiles for the processor that it finds, whatever instructions it is told to use.
-        names += ["pytorch_eager", *([] if limited else ["pytorch_compiled"])]
+    settings = parameters.load().model_copy(update=changes)
+    names = [name for name in names if find_spec("torch") or "pytorch" not in name]
     products: list[float] = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         for name in (*settings.dataset.train, *settings.dataset.validation):
             zipfile.ZipFile(ROOT / settings.dataset.root / f"{name}.zip").extractall(Path(folder, name))
-        contenders = [Contender(name, Path(folder), settings, AVX2 if limited else {}) for name in names]
+        contenders = [Contender(name, Path(folder), settings, variables) for name in names]
         for contender in contenders:
             stack.callback(contender.end)
         for number in range(rounds + 1):
@@ -101,18 +103,18 @@ def measure(rounds: int, limited: bool = False) -> list[str]:
     losses = {each.name: each.losses[0] for each in contenders}
     if max(losses.values()) - min(losses.values()) > SAME_LOSS:
         sys.exit(f"bench: the losses after an epoch differ, {losses}: not the same training")
-    if not limited:
+    if len(names) == len(CONTENDERS):
         draw(contenders)
-    title = ", every contender limited to AVX2" if limited else ""
-    return table(title, contenders, statistics.median(products))
+    layers = summary.layers(network.build(settings.model, settings.dataset.image_size, classes=10))
+    return table(title, contenders, layers, statistics.median(products))
 
 
-def table(title: str, contenders: Sequence[Contender], product: float) -> list[str]:
-    work = epoch_operations(summary.load(ROOT / "models/layers.json"), count("train"), count("validation"))
+def table(title: str, contenders: Sequence[Contender], layers: Sequence[Layer], product: float) -> list[str]:
+    work = epoch_operations(layers, count("train"), count("validation"))
     pipeline = contenders[0].seconds[1:]
     rows = [
-        f"| Training, an epoch with its validation{title} | seconds | images a second | of the matrix product's speed "
-        "| its time to the pipeline's | loss, epoch 1 |",
+        f"| Training, an epoch with its validation, {title} | seconds | images a second "
+        "| of the matrix product's speed | its time to the pipeline's | loss, epoch 1 |",
         "|---|---|---|---|---|---|",
     ]
     for each in contenders:
