@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -106,3 +108,42 @@ def test_the_networks_of_the_pipeline_have_no_such_operation_when_they_predict()
         tf.function(lambda images: model(images, training=False)).get_concrete_function(tf.zeros((2, 8, 8, 3))).graph
     )
     assert not {node.op for node in graph.as_graph_def().node} & APPROXIMATE
+
+
+INSTRUCTIONS = """
+import sys
+from pathlib import Path
+import stages
+from tests.drawn import make_split
+from tests.trainings import recipe
+from tests.trainings import train as train_small
+folder = Path(sys.argv[2])
+train, validation = (make_split(folder / split, (8,), seed) for seed, split in enumerate(("train", "validation")))
+import os
+os.environ["ONEDNN_VERBOSE"] = "1"
+train_small(train, validation, recipe(epochs=1, arithmetic=sys.argv[1]))
+"""
+WITHOUT_LIMIT = """
+import os
+os.environ["ONEDNN_VERBOSE"] = "1"
+import tensorflow as tf
+tf.nn.conv2d(tf.ones((2, 8, 8, 3)), tf.ones((3, 3, 3, 8)), 1, "SAME")
+"""
+
+
+def instructions(program: str, *arguments: str) -> str:
+    """What oneDNN says in its first lines that it uses of the processor."""
+    found = re.search(r"cpu,isa:(.*)", output(program, *arguments))
+    assert found
+    return found[1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="Arm has other instructions")
+def test_the_fastest_arithmetic_uses_what_the_processor_has_and_the_portable_one_avx2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert instructions(INSTRUCTIONS, "portable", str(tmp_path / "portable")) == "Intel AVX2"
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    assert instructions(INSTRUCTIONS, "fastest", str(tmp_path / "fastest")) == instructions(WITHOUT_LIMIT)
