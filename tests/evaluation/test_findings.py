@@ -40,7 +40,7 @@ ON_TRAINING = settings.Validate(overfitting_gap=0.04, loss_improvement=0.01, acc
 ON_TEST = settings.Test(class_margin=0.03, confused_pairs=3, auc_classes=4, balance_ratio=1.5)
 
 
-def training(rows: str, best_epoch: int, drops: tuple[int, ...] = (), stopped_early: bool = False) -> Training:
+def training(rows: str, best_epoch: int, drops: tuple[int, ...] | None = (), stopped_early: bool = False) -> Training:
     values = [[float(value) for value in row.split()] for row in rows.strip().splitlines()]
     return Training(tuple(Epoch(i + 1, *row) for i, row in enumerate(values)), best_epoch, drops, stopped_early, 9)
 
@@ -126,6 +126,16 @@ def test_a_single_drop_of_the_learning_rate_in_the_middle() -> None:
     rows = "1.0 0.5 1.0 0.5 0.01\n0.9 0.5 0.9 0.5 0.001"
     said = on_training(training(rows, best_epoch=2, drops=(1,)))
     assert "The learning rate dropped after epoch 1, from 0.01 in the first epoch to 0.001 in the last." in said
+
+
+def test_a_schedule_without_drops_is_told_by_its_first_highest_and_last_rate() -> None:
+    rows = "1.0 0.5 1.0 0.5 0.025\n0.9 0.5 0.9 0.5 0.1\n0.8 0.5 0.8 0.5 0.00123"
+    said = on_training(training(rows, best_epoch=3, drops=None))
+    assert (
+        "The learning rate followed its schedule: 0.025 in the first epoch, 0.1 in epoch 2, its highest, 0.0012 in the "
+        "last." in said
+    )
+    assert "drop" not in said
 
 
 def test_a_drop_of_the_learning_rate_at_the_end_alone() -> None:

@@ -107,6 +107,23 @@ def test_equal_contents_give_equal_bytes(html: str) -> None:
     assert as_markdown(some_page()) == as_markdown(some_page())
 
 
+def test_the_page_tells_the_schedule_at_hand_and_nothing_of_a_plateau_that_there_is_not() -> None:
+    plateau = as_html(some_page())
+    assert (
+        "The learning rate is multiplied by 0.1 after 3 epochs without a better\nval_loss; training stops after 6."
+        in plateau
+    )
+    train = some_page().settings["train"] | {
+        "schedule": {"kind": "one_cycle", "rise": 0.2, "first": 0.1, "last": 0.01},
+        "early_stopping": None,
+        "weight_average": 0.99,
+    }
+    cycle = as_html(some_page(settings={**some_page().settings, "train": train}))
+    assert "The learning rate follows the schedule one cycle, batch by batch.\n" in cycle
+    assert "is kept, its weights being a moving average." in cycle
+    assert "training stops" not in cycle
+
+
 def test_where_nothing_was_found_the_page_says_so() -> None:
     dataset = {**some_page().dataset, "near_duplicates": 0, "near_leaked_images": 0, "warnings": {"total": 0}}
     html = as_html(some_page(mistakes=[], near_duplicates=[], dataset=dataset))
