@@ -27,6 +27,7 @@ from stages.dataset.image_folders import UnreadableError
 from stages.dataset.loose_images import LooseImage, find_images
 from stages.model import members
 from stages.splits import packed
+from stages.splits.packed import Resize
 
 MODEL = Path("models/model.keras")
 RANKS = ("best", "second", "third")  # of the classes printed for each image
@@ -56,7 +57,7 @@ class Batch(NamedTuple):
 def predict(arguments: Sequence[str] | None = None) -> bool:
     """Predict the images that ``arguments`` name; False if one of them could not be read."""
     options = _parse(arguments)
-    classes, depth = members.read_classes(MODEL), members.read_depth(MODEL)
+    classes, depth, resize = members.read_classes(MODEL), members.read_depth(MODEL), members.read_resize(MODEL)
     # Not at the top, so that mistakes in the arguments or a missing model are reported without loading TensorFlow.
     from stages.model.prediction import predictor
     from stages.model.saved import load_model
@@ -67,7 +68,7 @@ def predict(arguments: Sequence[str] | None = None) -> bool:
     if not options.json:
         print(_heading(classes), flush=True)
     with progress("predict", None, "images") as bar:
-        for batch in batches(find_images(options.images), model.input_shape[1], depth):
+        for batch in batches(find_images(options.images), model.input_shape[1], depth, resize):
             best = best_classes(predict_probabilities(batch.pixels), classes)
             as_line = _as_json if options.json else _as_row(classes)
             _print(map(as_line, batch.image_names, best), sys.stdout)
@@ -77,7 +78,9 @@ def predict(arguments: Sequence[str] | None = None) -> bool:
     return all_readable
 
 
-def batches(images: Iterable[LooseImage], image_size: int, depth: int = FULL_DEPTH) -> Iterator[Batch]:
+def batches(
+    images: Iterable[LooseImage], image_size: int, depth: int = FULL_DEPTH, resize: Resize = "squash"
+) -> Iterator[Batch]:
     """Read the images and decode them to ``image_size`` in batches that any memory can hold."""
     at_once = min(IMAGES_AT_ONCE, packed.at_once(image_size))
     names: list[str] = []
@@ -91,7 +94,7 @@ def batches(images: Iterable[LooseImage], image_size: int, depth: int = FULL_DEP
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow's; what can't be repaired is an error too
-                pixels.append(np.asarray(decode_image(image.read(), image_size, depth)[0]))
+                pixels.append(np.asarray(decode_image(image.read(), image_size, depth, resize)[0]))
             names.append(image.name)
         except UnreadableError as error:
             errors.append(f"{printable(image.name)}: {error}")

@@ -70,7 +70,7 @@ def train() -> None:
 
     with all_or_none() as place:
         model_file = place("models/model.keras")
-        save_model(model_file, trained.network, train_split.classes, train_split.depth)
+        save_model(model_file, trained.network, train_split.classes, train_split.depth, train_split.resize)
         # By the file, not by the model in memory, so that `validate` judges what was saved; and here, where TensorFlow
         # is loaded already, which would take `validate` two seconds.
         probabilities = predict_probabilities(load_model(model_file), validation_split.images)

@@ -37,6 +37,7 @@ from stages.dataset.inspection import Inspection
 from stages.dataset.near_pairs import FoundPair
 from stages.dataset.settings import Dataset
 from stages.splits import packed
+from stages.splits.packed import Resize
 
 VERIFIED = Path("data/verified")
 METRICS = Path("metrics/dataset.json")
@@ -60,11 +61,11 @@ def verify() -> None:
     folders = _list_folders(dataset)
     with all_or_none() as place:
         parts = {split: place(VERIFIED / split) for split in folders}
-        images = _decode(folders, parts, dataset.image_size)
+        images = _decode(folders, parts, dataset)
         inspection = Inspection(folders, images, dataset.thresholds)
         outcomes = checks.run(inspection, dataset)
         _stop_at_failures(inspection, dataset, outcomes)
-        _pack(inspection, parts)
+        _pack(inspection, parts, dataset.resize)
         plots = place(PLOTS)
         _draw(inspection, parts["train"], plots)
         _show_near_pairs(outcomes, parts, plots)
@@ -95,12 +96,12 @@ def _list_folders(dataset: Dataset) -> dict[str, tuple[ImageFolder, ...]]:
     return {split: tuple(list_images(root, name) for name in names) for split, names in dataset.splits.items()}
 
 
-def _decode(folders: Mapping[str, tuple[ImageFolder, ...]], parts: Mapping[str, Path], image_size: int) -> Decoded:
+def _decode(folders: Mapping[str, tuple[ImageFolder, ...]], parts: Mapping[str, Path], dataset: Dataset) -> Decoded:
     """Allocate each split and fill it with its images."""
     tasks = []
     for split, part in parts.items():
-        packed.allocate_images(part, sum(len(folder.members) for folder in folders[split]), image_size)
-        tasks += tasks_of(folders[split], part, image_size)
+        packed.allocate_images(part, sum(len(folder.members) for folder in folders[split]), dataset.image_size)
+        tasks += tasks_of(folders[split], part, dataset.image_size, dataset.resize)
     size = sum(folder.size for split_folders in folders.values() for folder in split_folders)
     processes = min(os.cpu_count() or 1, 1 + size // BYTES_A_PROCESS, max(1, len(tasks)))
     total = sum(len(task.members) for task in tasks)
@@ -137,7 +138,7 @@ def _stop_at_failures(inspection: Inspection, dataset: Dataset, outcomes: Sequen
     raise UserError("\n".join(lines))
 
 
-def _pack(inspection: Inspection, parts: Mapping[str, Path]) -> None:
+def _pack(inspection: Inspection, parts: Mapping[str, Path], resize: Resize) -> None:
     for index, part in enumerate(parts.values()):
         in_split = inspection.split_of == index
         keep = inspection.readable[in_split]
@@ -146,8 +147,15 @@ def _pack(inspection: Inspection, parts: Mapping[str, Path]) -> None:
         rows = np.flatnonzero(in_split)[keep]
         sizes = np.bincount(inspection.folder_of[rows], minlength=len(inspection.all_folders))
         names = [inspection.image_names[row] for row in rows]
-        depth = inspection.images.depth
-        packed.complete(part, inspection.labels[rows], inspection.classes, sizes[sizes > 0].tolist(), names, depth)
+        packed.complete(
+            part,
+            inspection.labels[rows],
+            inspection.classes,
+            sizes[sizes > 0].tolist(),
+            names,
+            inspection.images.depth,
+            resize,
+        )
 
 
 def _draw(inspection: Inspection, train: Path, plots: Path) -> None:

@@ -352,6 +352,7 @@ def test_a_bad_input_ends_in_one_clear_message(
     [
         ("seed", "-1", "seed: -1 is not allowed; should be greater than or equal to 0"),
         ("image_size", "7", "dataset.image_size: 7 is not allowed; should be greater than or equal to 8"),
+        ("resize", "fit", "dataset.resize: 'fit' is not allowed; should be 'squash', 'crop' or 'pad'"),
         ("padding", "no", "model.padding: 'no' is not allowed; should be 'same' or 'valid'"),
         ("momentum", "1.5", "train.momentum: 1.5 is not allowed; should be less than 1"),
         ("overfitting_gap", "1", "validate.overfitting_gap: 1 is not allowed; should be less than 1"),

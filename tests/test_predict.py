@@ -11,7 +11,7 @@ import sys
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -22,13 +22,17 @@ from stages.common.console import UserError
 from stages.common.files import write_json
 from stages.dataset.image_folders import MAX_IMAGE_BYTES, list_images
 from stages.dataset.loose_images import find_images
+from stages.model import members
 from stages.model.backend import keras
 from stages.model.network import build
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model, save_model
 from stages.predict import best_classes, predict
 from stages.splits import packed
-from tests.defaults import ROOT, SETTINGS
+from stages.splits.packed import Resize
+from stages.train import train
+from stages.verify import verify
+from tests.defaults import PARAMS_FILE, ROOT, SETTINGS
 from tests.drawn import CLASSES, draw_folder, make_split
 from tests.folders import LITTER, NOTES, decoded_into, write_folder, write_zip, zip_of_names
 from tests.images import (
@@ -44,6 +48,7 @@ from tests.images import (
     png_of_16_bits,
     png_with,
 )
+from tests.projects import TINY, Project
 
 PER_CLASS = 5
 ODD_IMAGES = [
@@ -182,6 +187,29 @@ def test_odd_images_have_the_pixels_that_verify_gives_them(tmp_path: Path) -> No
     assert not records.errors
     assert records.depth == 12
     assert np.array_equal(np.concatenate([batch.pixels for batch in batches]), packed.open_images(tmp_path / "split"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resize", get_args(Resize))
+def test_a_trained_model_gives_a_photograph_the_probabilities_that_train_gave_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], resize: Resize
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(PARAMS_FILE, tmp_path)
+    Project(tmp_path).set(TINY | {"dataset.resize": resize, "train.epochs": 1})
+    for seed, name in enumerate(("first", "second", "held out", "test")):
+        draw_folder(tmp_path / "data/tiny" / name, 4, seed, size=40)
+        for image in (tmp_path / "data/tiny" / name).rglob("*.png"):
+            Image.open(image).crop((9, 0, 32, 40)).save(image)
+    verify()
+    train()
+    capsys.readouterr()
+    results = predicted(capsys, "data/tiny/held out")
+    expected = np.load("models/validation_probabilities.npy")
+    for result, row in zip(results, expected, strict=True):
+        given = {each["class"]: each["probability"] for each in result["best"]}
+        np.testing.assert_allclose([given[name] for name in CLASSES], row, atol=1e-6)
+    assert packed.load("data/verified/train").resize == members.read_resize("models/model.keras") == resize
 
 
 def test_unreadable_files_are_reported_and_the_rest_goes_on(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,10 @@
 
 Each image becomes RGB of one size:
 
-- It is squeezed to a square, not cropped, so nothing at its border is lost, as in Keras's
-  ``image_dataset_from_directory``.
+- What is not square becomes so in one of three ways. ``squash`` distorts it, as Keras's
+  ``image_dataset_from_directory`` does by default. ``crop`` takes the largest square at its centre. ``pad`` keeps it
+  whole, at the centre of a border. The border is black, as that of Keras's ``pad_to_aspect_ratio``: zeros, with which
+  the convolutions pad too.
 - It is turned as its EXIF or XMP orientation says, so a photograph is learnt as people see it.
 - Transparent parts become white, as on a page. Without the alpha channel they would have whatever colour the drawing
   program left below it.
@@ -40,6 +42,7 @@ from stages.dataset.bit_depth import FULL_DEPTH
 from stages.dataset.image_folders import ImageFolder, Member, UnreadableError, reader
 from stages.dataset.metadata import Orientation
 from stages.splits import packed
+from stages.splits.packed import Resize
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # few, because every decoder is open to attack by hostile files
 MAX_PIXELS = 50_000_000  # more than most cameras give; 200 MB decoded
@@ -74,6 +77,8 @@ class Decoded:
         spectra: int8, shape (n, 96), coarse structure, see ``near_duplicates.spectra``.
         means: float32, shape (n, 3), mean of each channel, 0 to 255.
         deviations: float32, shape (n, 3), standard deviation of each channel.
+
+    Spectra, means and deviations leave a border out. With it images of one shape would look alike, and none be blank.
     """
 
     errors: dict[int, str]
@@ -94,18 +99,26 @@ class Task(NamedTuple):
     split: Path
     first_row: int
     image_size: int
+    resize: Resize
     depth: int = FULL_DEPTH
 
 
 class Converted(NamedTuple):
-    """An image as RGB of the wanted size, what was done to it (empty: nothing), and its depth if it had 16 bits."""
+    """An image as RGB of the wanted size.
+
+    Attributes:
+        conversion: what was done to it; empty: nothing.
+        picture: left, upper, right and lower edge of what is not border, if it has a border.
+        depth: if it had 16 bits a channel.
+    """
 
     image: Image.Image
     conversion: str
-    depth: int | None
+    picture: tuple[int, int, int, int] | None = None
+    depth: int | None = None
 
 
-def tasks_of(folders: Iterable[ImageFolder], split: Path, image_size: int) -> list[Task]:
+def tasks_of(folders: Iterable[ImageFolder], split: Path, image_size: int, resize: Resize = "squash") -> list[Task]:
     """The tasks that fill ``split`` with the images of ``folders``, one folder after the other.
 
     Neither they nor the results depend on the number of processes.
@@ -117,7 +130,7 @@ def tasks_of(folders: Iterable[ImageFolder], split: Path, image_size: int) -> li
         for start in range(0, len(folder.members), at_once):
             assert folder.path is not None
             members = folder.members[start : start + at_once]
-            tasks.append(Task(folder.path, members, split, row, image_size))
+            tasks.append(Task(folder.path, members, split, row, image_size, resize))
             row += len(members)
     return tasks
 
@@ -146,7 +159,9 @@ def decode(tasks: Sequence[Task], processes: int, advance: Callable[[int], None]
     return _concatenated(results, depth)
 
 
-def decode_image(data: bytes, size: int | None, depth: int = FULL_DEPTH) -> tuple[Image.Image, str]:
+def decode_image(
+    data: bytes, size: int | None, depth: int = FULL_DEPTH, resize: Resize = "squash"
+) -> tuple[Image.Image, str]:
     """One image as RGB of ``size`` × ``size``, and what was done to it, empty if nothing.
 
     If ``size`` is None, the image keeps its own. Of 16 bits a channel the lower ``depth`` are used.
@@ -154,10 +169,10 @@ def decode_image(data: bytes, size: int | None, depth: int = FULL_DEPTH) -> tupl
     Raises:
         UnreadableError: ``data`` is no single image in one of :data:`FORMATS`, or is damaged or too large.
     """
-    return _convert(data, size, depth)[:2]
+    return _convert(data, size, depth, resize)[:2]
 
 
-def _convert(data: bytes, size: int | None, depth: int) -> Converted:
+def _convert(data: bytes, size: int | None, depth: int, resize: Resize) -> Converted:
     if not data:
         raise UnreadableError("is empty")
     data, orientation = metadata.strip(data)
@@ -170,12 +185,13 @@ def _convert(data: bytes, size: int | None, depth: int) -> Converted:
             deep = bit_depth.raw_mode(image)
             image = _load(image, data)
             if not deep:
-                return Converted(*_to_square_rgb(image, size, orientation), None)
+                return _to_square_rgb(image, size, resize, orientation)
             own = bit_depth.depth_of(image)
             shallow = bit_depth.to_eight_bits(image, data, deep, depth)
-            rgb, conversion = _to_square_rgb(shallow, size, orientation, image.mode)
+            converted = _to_square_rgb(shallow, size, resize, orientation, image.mode)
             taken = bit_depth.description(depth, own)
-            return Converted(rgb, f"{conversion}, {taken}" if conversion else taken, own)
+            conversion = f"{converted.conversion}, {taken}" if converted.conversion else taken
+            return converted._replace(conversion=conversion, depth=own)
     except UnreadableError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -235,13 +251,13 @@ def _why_not_identified(data: bytes) -> str:
 
 
 def _to_square_rgb(
-    image: Image.Image, size: int | None, orientation: Orientation, stored_mode: str | None = None
-) -> tuple[Image.Image, str]:
+    image: Image.Image, size: int | None, resize: Resize, orientation: Orientation, stored_mode: str | None = None
+) -> Converted:
     """``image`` as :func:`decode_image` returns it; its file has ``stored_mode``, by default the image's own."""
     mode, (width, height), turned = stored_mode or image.mode, image.size, orientation.value in _TURNS
     transparent = image.has_transparency_data
     if mode == "RGB" and width == height == size and not turned and not transparent:
-        return image, ""
+        return Converted(image, "")
     done = []
     # Convert before resizing only modes that can't be interpolated; convert the rest on the smaller image.
     if transparent:
@@ -249,8 +265,8 @@ def _to_square_rgb(
     elif mode in {"P", "1"}:
         image = image.convert("RGB")
     if size is not None and (width, height) != (size, size):
-        done.append(f"resized from {width}x{height}")
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
+        image, how = _resize(image, size, resize)
+        done.append(f"{how} from {width}x{height}")
     if turned:
         done.append(f"turned as its {orientation.source} orientation says")
         image = image.transpose(_TURNS[orientation.value])
@@ -259,34 +275,70 @@ def _to_square_rgb(
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     elif mode != "RGB":
         done.append(f"converted from mode {mode}")
-    return image.convert("RGB"), ", ".join(done)
+    image, picture = image.convert("RGB"), None
+    if size is not None and image.size != (size, size):
+        # Only now, when turned, converted and opaque, so that the border is centred and black whatever the file's mode.
+        left, upper = (size - image.width) // 2, (size - image.height) // 2
+        picture = (left, upper, left + image.width, upper + image.height)
+        square = Image.new("RGB", (size, size), "black")
+        square.paste(image, picture)
+        image = square
+    return Converted(image, ", ".join(done), picture)
+
+
+def _resize(image: Image.Image, size: int, resize: Resize) -> tuple[Image.Image, str]:
+    """``image`` in ``size`` × ``size``, or within it if it is still to be padded, and what becomes of it in words."""
+    width, height = image.size
+    target, done = (size, size), []
+    if resize == "crop" and width != height:
+        # At whole pixels. ImageOps.fit cuts at halves too, which blurs an image that is only cropped.
+        side = min(width, height)
+        left, upper = (width - side) // 2, (height - side) // 2
+        image = image.crop((left, upper, left + side, upper + side))
+        done.append("cropped")
+    elif resize == "pad" and width != height:
+        # At least a pixel. ImageOps.contain fails for an image that would be thinner.
+        longest = max(width, height)
+        target = (max(1, round(width * size / longest)), max(1, round(height * size / longest)))
+        if target != (size, size):
+            done.append("padded")
+    if image.size != target:
+        image = image.resize(target, Image.Resampling.BILINEAR)
+        done.append("resized")
+    return image, " and ".join(done)
 
 
 def _decode_task(task: Task) -> Decoded:
     count, size = len(task.members), task.image_size
     strip = Image.new("RGB", (size, size * count))  # one large array is made faster than a thousand small ones
-    errors, conversions, depths = {}, {}, {}
+    errors, conversions, pictures, depths = {}, {}, {}, {}
     with reader(task.path) as read, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's; what can't be repaired is an error too
         for index, member in enumerate(task.members):
             try:
-                image, conversion, depth = _convert(read(member), size, task.depth)
+                image, conversion, picture, depth = _convert(read(member), size, task.depth, task.resize)
             except UnreadableError as error:
                 errors[index] = str(error)
                 continue
             if conversion:
                 conversions[index] = conversion
+            if picture:
+                pictures[index] = image.crop(picture).resize((size, size), Image.Resampling.BILINEAR)
             if depth:
                 depths[index] = depth
             strip.paste(image, (0, index * size))
     pixels = np.asarray(strip).reshape(count, size, size, 3)
     packed.open_images(task.split)[task.first_row : task.first_row + count] = pixels
+    digests = b"".join(blake2b(image.data, digest_size=8).digest() for image in pixels)
+    if pictures:
+        pixels = pixels.copy()
+        for index, stretched in pictures.items():
+            pixels[index] = stretched
     channels = np.ascontiguousarray(pixels.reshape(count, -1, 3).transpose(0, 2, 1)).astype(np.float32)
     spectra = near_duplicates.spectra(_grey(channels, size))
     means = channels.mean(axis=2)
     channels -= means[:, :, np.newaxis]
     deviations = np.sqrt(np.einsum("ncp,ncp->nc", channels, channels) / size**2)
-    digests = b"".join(blake2b(image.data, digest_size=8).digest() for image in pixels)
     return Decoded(
         errors=errors,
         conversions=conversions,

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from stages.common.file_names import refusal
 from stages.common.parameter_file import Fraction, PositiveInt, Section, Share
 from stages.dataset.checks import CHECKS
+from stages.splits.packed import Resize
 
 OUTPUTS = ("data/verified", "metrics", "models", "plots")  # folders that the pipeline writes
 
@@ -66,6 +67,7 @@ class Dataset(Section):
     validation: FolderNames
     test: FolderNames
     image_size: Annotated[int, Field(ge=8, le=1024)]
+    resize: Resize
     classes: Annotated[int, Field(ge=2)] | None
     images_per_folder: PositiveInt | None
     checks: Checks

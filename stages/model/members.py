@@ -1,6 +1,6 @@
-"""What a model's file says beside the network: the names of its classes and the depth of its training images.
+"""What a model's file says beside the network: the names of its classes, and what was done to its training images.
 
-Both are members of the zip that a ``.keras`` file is, and Keras passes them over. So they have one checksum with the
+These are members of the zip that a ``.keras`` file is, and Keras passes them over. So they have one checksum with the
 model. They are read without TensorFlow, which takes seconds to load.
 """
 
@@ -11,19 +11,22 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from stages.common.console import UserError
+from stages.splits.packed import Resize
 
 CLASSES = "classes.json"  # a list of names in the order of the model's outputs
 DEPTH = "depth.json"  # a number; see ``stages/dataset/bit_depth.py``
-MOST_BYTES = {CLASSES: 10_000_000, DEPTH: 10}  # far more than the names of 65,536 classes take
+RESIZE = "resize.json"  # how images became square; absent for "squash", which earlier versions did without a word
+MOST_BYTES = {CLASSES: 10_000_000, DEPTH: 10, RESIZE: 10}  # far more than the names of 65,536 classes take
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 
 
-def write(archive: zipfile.ZipFile, classes: Sequence[str], depth: int) -> None:
-    """Add both to the zip of a model."""
-    for name, value in ((CLASSES, list(classes)), (DEPTH, depth)):
+def write(archive: zipfile.ZipFile, classes: Sequence[str], depth: int, resize: Resize) -> None:
+    """Add them to the zip of a model."""
+    values = {CLASSES: list(classes), DEPTH: depth} | ({RESIZE: resize} if resize != "squash" else {})
+    for name, value in values.items():
         archive.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), json.dumps(value))
 
 
@@ -53,15 +56,34 @@ def read_depth(path: str | Path) -> int:
         return int(depth)
 
 
+def read_resize(path: str | Path) -> Resize:
+    """How the model in ``path`` takes images that are not square; ``squash`` if it does not say so.
+
+    Raises:
+        UserError: there is no such file, or it is no model.
+    """
+    with _member(path, RESIZE, default="squash") as resize:
+        if resize not in get_args(Resize):
+            raise ValueError(f"{RESIZE} is none of {', '.join(get_args(Resize))}")
+        named: Resize = resize
+        return named
+
+
 @contextmanager
-def _member(path: str | Path, name: str, absent: str) -> Iterator[Any]:
-    """The value of the member ``name``, for a block that raises a ValueError if :func:`write` does not write it."""
+def _member(path: str | Path, name: str, absent: str = "", default: str | None = None) -> Iterator[Any]:
+    """The value of the member ``name``, for a block that raises a ValueError if :func:`write` does not write it.
+
+    If the model has no such member, the value is ``default``, or without one the problem is ``absent``.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            if archive.getinfo(name).file_size > MOST_BYTES[name]:
+            if default is not None and name not in archive.namelist():
+                value = default
+            elif archive.getinfo(name).file_size > MOST_BYTES[name]:
                 raise ValueError(f"{name} has more than {MOST_BYTES[name]:,} bytes")
-            content = archive.read(name)
-        yield json.loads(content)
+            else:
+                value = json.loads(archive.read(name))
+        yield value
     except FileNotFoundError:
         raise UserError(f"{path} not found; run `dvc repro train`") from None
     except KeyError:

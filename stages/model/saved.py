@@ -12,13 +12,16 @@ from stages.common.console import FILE_SYSTEM_ERRORS, UserError
 from stages.common.files import atomic_file
 from stages.model import members
 from stages.model.backend import keras
+from stages.splits.packed import Resize
 
 
-def save_model(path: str | Path, model: keras.Model, classes: Sequence[str], depth: int = 16) -> None:
-    """Write ``model``, its ``classes`` and ``depth`` as a ``.keras`` file whose bytes depend on these alone.
+def save_model(
+    path: str | Path, model: keras.Model, classes: Sequence[str], depth: int = 16, resize: Resize = "squash"
+) -> None:
+    """Write ``model``, ``classes``, ``depth`` and ``resize`` as a ``.keras`` file whose bytes depend on these alone.
 
     Keras writes the date into ``metadata.json`` and into the zip's entries, and addresses in memory into
-    ``config.json``; without them equal models give equal bytes. ``members.py`` says what the names and ``depth`` are.
+    ``config.json``; without them equal models give equal bytes. ``members.py`` says what the other three are.
 
     Raises:
         ValueError: there are more or fewer names than outputs.
@@ -35,7 +38,7 @@ def save_model(path: str | Path, model: keras.Model, classes: Sequence[str], dep
                     if name.endswith(".json"):
                         content = json.dumps(_reproducible(json.loads(content), {})).encode()
                     target.writestr(zipfile.ZipInfo(name, members.ZIP_EPOCH), content)
-                members.write(target, classes, depth)
+                members.write(target, classes, depth, resize)
         finally:
             dated.unlink(missing_ok=True)
 

@@ -5,7 +5,7 @@ A split is a folder of three files:
 - ``images.npy``: uint8, shape (n, size, size, 3), RGB, values 0 to 255
 - ``labels.npy``: int32, shape (n,), the index of each image's class
 - ``index.json``: the class names, how many images each source folder gave, each image's name in the order of the
-  arrays, and as how many bits a channel images of 16 were read
+  arrays, as how many bits a channel images of 16 were read, and, unless it is ``squash``, how images became square
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.common.console import UserError
 from stages.common.files import errors_naming, write_array, write_json
+
+# How an image that is not square becomes so: distorted, cut to the largest square at its centre, or whole on a border.
+Resize = Literal["squash", "crop", "pad"]
 
 ZEROS_AT_ONCE = 2**20  # bytes
 BYTES_AT_ONCE = 32 * 2**20  # of pixels in memory: ten thousand images of CIFAR-10
@@ -39,6 +42,7 @@ class Split:
         folder_sizes: number of images that came from each source folder, in the order of the arrays; sums to n.
         image_names: ``folder/class/file`` of each image, length n.
         depth: as how many bits a channel images of 16 were read; see :mod:`stages.dataset.bit_depth`.
+        resize: how images that were not square became so; see :mod:`stages.dataset.decoding`.
     """
 
     images: NDArray[np.uint8]
@@ -47,6 +51,7 @@ class Split:
     folder_sizes: tuple[int, ...]
     image_names: tuple[str, ...]
     depth: int = 16
+    resize: Resize = "squash"
 
 
 def allocate_images(folder: Path, count: int, image_size: int) -> None:
@@ -129,10 +134,13 @@ def complete(
     folder_sizes: Sequence[int],
     image_names: Sequence[str],
     depth: int = 16,
+    resize: Resize = "squash",
 ) -> None:
     """Write a split's other two files; see :class:`Split` for the arguments."""
     write_array(folder / "labels.npy", labels.astype(np.int32))
     index = {"classes": list(classes), "folder_sizes": list(folder_sizes), "names": list(image_names), "depth": depth}
+    if resize != "squash":  # which earlier versions did without a word
+        index["resize"] = resize
     write_json(folder / "index.json", index)
 
 
@@ -156,4 +164,5 @@ def load(folder: str | Path) -> Split:
         folder_sizes=tuple(index["folder_sizes"]),
         image_names=tuple(index["names"]),
         depth=index.get("depth", 16),  # missing in splits of earlier versions
+        resize=index.get("resize", "squash"),
     )

@@ -11,8 +11,10 @@ import time
 import warnings
 import zlib
 from collections import Counter
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from stages.dataset import decoding, metadata, near_duplicates
 from stages.dataset.decoding import Decoded, Task, decode, decode_image, tasks_of
 from stages.dataset.image_folders import ImageFolder, UnreadableError, list_images
 from stages.splits import packed
+from stages.splits.packed import Resize
 from tests.defaults import ROOT
 from tests.folders import decoded_into
 from tests.images import (
@@ -50,6 +53,8 @@ from tests.images import (
     raw_profile,
     ztxt,
 )
+
+RESIZES = get_args(Resize)
 
 
 def reason(data: bytes) -> str:
@@ -99,7 +104,7 @@ def test_of_16_bits_a_channel_the_lower_bits_that_a_dataset_uses_are_spread_to_8
     opaque = np.full_like(values, 65535)
     pixels = {1: [values], 2: [values, opaque], 3: [values] * 3, 4: [values] * 3 + [opaque]}[channels]
     data = png_of_16_bits(np.stack(pixels, axis=2) if channels > 1 else values)
-    image, conversion, own = decoding._convert(data, 64, depth)
+    image, conversion, _, own = decoding._convert(data, 64, depth, "squash")
     expected = np.minimum(values >> (depth - 8), 255)
     assert own == bits
     assert np.array_equal(np.asarray(image), np.stack([expected] * 3, axis=2))
@@ -120,13 +125,111 @@ def test_grey_of_16_bits_keeps_its_high_byte() -> None:
     assert conversion.startswith("converted from mode I")
 
 
-def test_another_size_is_squeezed_to_the_square_and_told() -> None:
-    pixels = np.zeros((40, 100, 3), np.uint8)
-    pixels[:, 50:] = 255
-    image, conversion = decode_image(encoded(Image.fromarray(pixels)), SIZE)
-    assert conversion == "resized from 100x40"
-    assert image.getpixel((4, 10)) == (0, 0, 0)
-    assert image.getpixel((28, 10)) == (255, 255, 255)
+def made_square(pixels: NDArray[np.uint8], resize: Resize) -> NDArray[np.uint8]:
+    """``pixels``, RGB, as they should become ``SIZE`` × ``SIZE``."""
+    height, width = pixels.shape[:2]
+    if resize == "crop":
+        side = min(height, width)
+        pixels = pixels[(height - side) // 2 :, (width - side) // 2 :][:side, :side]
+    shape = (SIZE, SIZE)
+    if resize == "pad":
+        shape = (max(1, round(SIZE * Fraction(width, max(pixels.shape)))), SIZE)
+        shape = shape if height >= width else (SIZE, max(1, round(SIZE * Fraction(height, width))))
+    scaled = np.asarray(Image.fromarray(pixels).resize(shape, Image.Resampling.BILINEAR))
+    upper, left = ((SIZE - length) // 2 for length in scaled.shape[:2])
+    square = np.zeros((SIZE, SIZE, 3), np.uint8)
+    square[upper : upper + shape[1], left : left + shape[0]] = scaled
+    return square
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "told"),
+    [
+        (100, 40, {"squash": "resized", "crop": "cropped and resized", "pad": "padded and resized"}),
+        (41, 100, {"squash": "resized", "crop": "cropped and resized", "pad": "padded and resized"}),
+        (1, 100, {"squash": "resized", "crop": "cropped and resized", "pad": "padded and resized"}),
+        (100, 1, {"squash": "resized", "crop": "cropped and resized", "pad": "padded and resized"}),
+        (45, SIZE, {"squash": "resized", "crop": "cropped", "pad": "padded and resized"}),
+        (SIZE, 9, {"squash": "resized", "crop": "cropped and resized", "pad": "padded"}),
+        (100, 99, {"squash": "resized", "crop": "cropped and resized", "pad": "resized"}),
+        (50, 50, {"squash": "resized", "crop": "resized", "pad": "resized"}),
+        (7, 7, {"squash": "resized", "crop": "resized", "pad": "resized"}),
+    ],
+)
+@pytest.mark.parametrize("resize", RESIZES)
+def test_an_image_of_another_shape_is_distorted_or_cropped_at_its_centre_or_padded(
+    width: int, height: int, told: dict[str, str], resize: Resize
+) -> None:
+    pixels = noise(height, width, 3)
+    image, conversion = decode_image(encoded(Image.fromarray(pixels)), SIZE, resize=resize)
+    assert np.array_equal(np.asarray(image), made_square(pixels, resize))
+    assert conversion == f"{told[resize]} from {width}x{height}"
+
+
+def test_pixels_are_kept_if_an_image_is_only_cropped_or_only_padded() -> None:
+    pixels = noise(SIZE, 45, 3)
+    cropped, _ = decode_image(encoded(Image.fromarray(pixels)), SIZE, resize="crop")
+    assert np.array_equal(np.asarray(cropped), pixels[:, 6:38])
+    padded, _ = decode_image(encoded(Image.fromarray(pixels[:9, :SIZE])), SIZE, resize="pad")
+    assert np.array_equal(np.asarray(padded)[11:20], pixels[:9, :SIZE])
+    assert not np.delete(np.asarray(padded), range(11, 20), axis=0).any()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "I;16"])
+@pytest.mark.parametrize("resize", RESIZES)
+def test_an_image_of_any_mode_gets_its_shape_and_a_black_border(mode: str, resize: Resize) -> None:
+    if mode == "I;16":
+        deep = np.arange(100 * 40, dtype=np.uint16).reshape(40, 100) * 16
+        image, rgb = Image.fromarray(deep), np.stack([(deep >> 8).astype(np.uint8)] * 3, axis=2)
+    else:
+        # Of CMYK one colour, because JPEG changes others.
+        drawn = np.full((40, 100, 3), 255, np.uint8) if mode == "CMYK" else noise(40, 100, 3)
+        image = Image.fromarray(drawn).convert(mode)
+        rgb = np.asarray(image.convert("RGB"))
+    decoded, _ = decode_image(encoded(image, "JPEG" if mode == "CMYK" else "PNG"), SIZE, resize=resize)
+    assert np.array_equal(np.asarray(decoded), made_square(rgb, resize))
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+def test_transparent_parts_are_white_and_the_border_is_black(resize: Resize) -> None:
+    pixels = np.zeros((32, 64, 4), np.uint8)
+    pixels[:, :32] = (200, 0, 0, 255)
+    image, conversion = decode_image(encoded(Image.fromarray(pixels)), SIZE, resize=resize)
+    picture = np.asarray(image)
+    if resize == "pad":
+        assert not picture[:8].any()
+        assert not picture[24:].any()
+        picture = picture[8:24]
+    assert (picture[:, :14] == (200, 0, 0)).all()
+    assert (picture[:, 18:] == 255).all()
+    assert conversion.endswith("put on white from RGBA with transparency")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("resize", RESIZES)
+def test_a_turned_photograph_gets_the_shape_of_what_people_see(resize: Resize, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    stored = Image.fromarray(noise(40, 100, 3))
+    upright = stored if orientation == 1 else stored.transpose(decoding._TURNS[orientation])
+    image, _ = decode_image(encoded(stored, exif=exif.tobytes()), SIZE, resize=resize)
+    expected = made_square(np.asarray(upright), resize)
+    # A level of difference, because Pillow rounds after resizing one axis.
+    np.testing.assert_allclose(np.asarray(image, np.int16), expected, atol=1)
+    assert np.array_equal(np.asarray(image).any(axis=2), expected.any(axis=2))
+
+
+def test_a_border_hides_no_blank_image_and_makes_no_two_alike(tmp_path: Path) -> None:
+    white = np.full((40, 100, 3), 255, np.uint8)
+    folder = folder_of_images(tmp_path, [white, *(noise(8, 24, 3, seed=seed) for seed in range(2))])
+    (tmp_path / "split").mkdir()
+    packed.allocate_images(tmp_path / "split", 3, SIZE)
+    records = decode(tasks_of([folder], tmp_path / "split", SIZE, "pad"), 1, lambda count: None)
+    assert records.means[0].tolist() == [255, 255, 255]
+    assert records.deviations[0].tolist() == [0, 0, 0]
+    assert not records.spectra[0].any()
+    assert near_duplicates.correlations(records.spectra, np.array([[2, 1]])) < 0.5
+    assert not packed.open_images(tmp_path / "split")[0, 0].any()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -428,7 +531,7 @@ def test_results_do_not_depend_on_the_number_of_processes(tmp_path: Path, monkey
 
 @pytest.mark.slow
 def test_a_killed_process_is_a_clear_error(tmp_path: Path) -> None:
-    task = Task(tmp_path, [], tmp_path, 0, SIZE)
+    task = Task(tmp_path, [], tmp_path, 0, SIZE, "squash")
     with pytest.raises(UserError, match="was killed"), decoding._parallel_map(2) as map_tasks:
         list(map_tasks(_die, [task, task]))
 
@@ -443,7 +546,7 @@ def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         "import sys; from pathlib import Path\n"
         "from stages.dataset import decoding; from tests.dataset import test_decoding\n"
         "if __name__ == '__main__':\n"
-        "    task = decoding.Task(Path(sys.argv[1]), [], Path(), 0, 32)\n"
+        "    task = decoding.Task(Path(sys.argv[1]), [], Path(), 0, 32, 'squash')\n"
         "    with decoding._parallel_map(2) as map_tasks: list(map_tasks(test_decoding._wait, [task] * 4))\n"
     )
     (tmp_path / "program.py").write_text(program)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from stages.model import class_names, members, network
 from stages.model.backend import keras
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model, save_model
+from stages.splits.packed import Resize
 from tests.defaults import SETTINGS
 
 CLASSES = [f'{index} "Käse" & 犬' for index in range(10)]
@@ -82,6 +84,35 @@ def test_the_depth_of_the_training_images_comes_back_from_the_models_file(tmp_pa
     for depth in (16, 12):
         save_model(path, model, ["cat", "dog"], depth)
         assert members.read_depth(path) == depth
+
+
+def test_how_images_became_square_comes_back_from_the_models_file_which_has_no_word_of_squash(tmp_path: Path) -> None:
+    path, model = tmp_path / "model.keras", network.build(SETTINGS.model, image_size=32, classes=2)
+    for resize in get_args(Resize):
+        save_model(path, model, ["cat", "dog"], resize=resize)
+        assert members.read_resize(path) == resize
+        assert (members.RESIZE in zipfile.ZipFile(path).namelist()) == (resize != "squash")
+
+
+@pytest.mark.parametrize(
+    ("member", "problem"),
+    [
+        ('"fit"', "resize.json is none of squash, crop, pad"),
+        ('["pad"]', "resize.json is none of squash, crop, pad"),
+        ("null", "resize.json is none of squash, crop, pad"),
+        ('"pad"      ', "resize.json has more than 10 bytes"),
+    ],
+)
+def test_a_model_with_another_way_to_become_square_is_refused_in_one_line(
+    tmp_path: Path, member: str, problem: str
+) -> None:
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(members.RESIZE, member)
+    with pytest.raises(UserError) as caught:
+        members.read_resize(path)
+    assert problem in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

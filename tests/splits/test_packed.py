@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from stages.splits import packed
+from stages.splits.packed import Resize
 
 
 @pytest.mark.parametrize("reserve", [True, False])
@@ -24,3 +27,11 @@ def test_an_allocated_split_is_zeros_for_which_the_disk_has_room(
     assert file.stat().st_blocks * 512 >= file.stat().st_size  # a sparse file has fewer
     packed.open_images(tmp_path / "split")[:] = 7
     assert (np.load(file) == 7).all()
+
+
+@pytest.mark.parametrize("resize", get_args(Resize))
+def test_a_split_says_how_its_images_became_square_unless_they_were_squashed(tmp_path: Path, resize: Resize) -> None:
+    packed.allocate_images(tmp_path, 1, 8)
+    packed.complete(tmp_path, np.zeros(1, np.int32), ["cat"], [1], ["a/cat/1.png"], resize=resize)
+    assert packed.load(tmp_path).resize == resize
+    assert ("resize" in json.loads((tmp_path / "index.json").read_text())) == (resize != "squash")
