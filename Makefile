@@ -16,6 +16,10 @@ repro: .venv/installed ## Run the whole pipeline: fetch, verify, train, validate
 	@python -m tools.ready
 	dvc repro
 
+.PHONY: recipe
+recipe: .venv/installed ## Run a recipe as an experiment, say: make recipe NAME=future-work
+	@python -m stages.recipe $(NAME)
+
 .PHONY: plots
 plots: .venv/installed ## Open DVC's plots; from then on dvc plots show and diff need no network
 	python -m tools.plots_page

@@ -59,12 +59,20 @@ def load(wanted: type[Wanted], path: Path = PATH) -> Wanted:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise UserError(f"{path} not found; run from the project's folder") from None
-    values = parse(content, str(path))
+    return validated(wanted, parse(content, str(path)), str(path))
+
+
+def validated(wanted: type[Wanted], values: dict[Any, Any], name: str) -> Wanted:
+    """``values`` as what ``wanted`` names.
+
+    Raises:
+        UserError: a key or value is not allowed; the message has a line for each mistake, which begins with ``name``.
+    """
     try:
         return wanted.model_validate(_lists_as_tuples(values))
     except ValidationError as error:
         mistakes = (_in_words(detail, _key(detail["loc"], values)) for detail in _mistakes(error))
-        raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes)) from None
+        raise UserError("\n".join(f"{name}: {mistake}" for mistake in mistakes)) from None
 
 
 def parse(content: bytes, name: str) -> dict[Any, Any]:

@@ -1,0 +1,195 @@
+"""One run of the pipeline in a clone of its own, which ends as an experiment of DVC in the repository it came from.
+
+The clone has Git's index, DVC's locks and the working files for itself, so runs side by side don't meet, and nobody's
+files change. On another machine Dask brings this module to a process that has none of the project's code: it imports
+the standard library alone, and what it passes and returns are texts and numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+LINES_SHOWN = 20
+STAGE_FAILED = b"failed to run: "  # in what DVC prints
+# Starts a command in a session of its own, and kills all of it when standard input ends, as it does when the process
+# that holds the other end dies, by `kill -9` too.
+LEASH = """
+import os, signal, subprocess, sys, threading
+child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True)
+def kill():
+    os.read(0, 1)
+    os.killpg(child.pid, signal.SIGKILL)
+threading.Thread(target=kill, daemon=True).start()
+code = child.wait()
+os._exit(code if code >= 0 else 128 - code)
+"""
+_leashes: set[IO[bytes]] = set()
+
+
+class Source(NamedTuple):
+    """Where a run has its code and data from.
+
+    Attributes:
+        git: the path or the address of the repository.
+        commit: the one that the run begins from, in full.
+        folder: that of the project within the repository, mostly ``.``.
+        name, email: of the author of the experiments' commits.
+        cache: the folder of DVC's cache that the runs share.
+        remote: whether the data come from DVC's remote and the results go there, since no other process sees the cache.
+    """
+
+    git: str
+    commit: str
+    folder: str
+    name: str
+    email: str
+    cache: str
+    remote: bool = False
+
+
+class Run(NamedTuple):
+    """One run: the name of the experiment, and the text of its ``params.yaml``."""
+
+    name: str
+    parameters: str
+
+
+class FailedError(Exception):
+    """A command failed, or took too long; the text is the last lines that it printed."""
+
+
+def perform(run: Run, source: Source, parent: str, cores: int | None = None, seconds: float | None = None) -> str:
+    """Run the pipeline and bring the experiment to the repository; an empty text, or why it failed.
+
+    Args:
+        parent: the folder in which the clone lies meanwhile.
+        cores: that the run may use, None for all that the process has.
+        seconds: after which it is ended, None for never.
+    """
+    with tempfile.TemporaryDirectory(dir=parent, prefix=f"{run.name}-", ignore_cleanup_errors=True) as folder:
+        log = Path(folder, "log")
+        try:
+            with log.open("wb") as output:
+                perform_in(Path(folder), run, source, cores, seconds, output)
+        except FailedError as error:
+            return f"{error}\n{last_lines(log)}".strip()
+    return ""
+
+
+def perform_in(
+    folder: Path, run: Run, source: Source, cores: int | None, seconds: float | None, output: IO[bytes] | None
+) -> None:
+    """As :func:`perform`, in ``folder``, with what the commands print in ``output``, None for the terminal.
+
+    Raises:
+        FailedError: a command ended with another code than 0, or did not end in time.
+    """
+    project = clone(folder, source, output)
+    (project / "params.yaml").write_text(run.parameters, encoding="utf-8")
+    environment = {} if cores is None else {"LOKY_MAX_CPU_COUNT": str(cores)}
+    pull = ["--pull"] if source.remote else []
+    dvc(["exp", "run", "--name", run.name, *pull], project, output, environment, seconds)
+    if source.remote:
+        dvc(["push", "--run-cache"], project, output)  # the data before the name by which others find them
+    ref = f"{refs_of(source.commit)}/{run.name}"
+    # By force: two copies of a run hold the same bytes, and differ in the time of their commits alone.
+    command(["git", "push", "--quiet", "--force", "origin", f"{ref}:{ref}"], project, output)
+
+
+def clone(folder: Path, source: Source, output: IO[bytes] | None = None) -> Path:
+    """A clone of the project in ``folder``, with the data that DVC has for its commit; where in it the project lies."""
+    top = folder / "clone"
+    author = ["--config", f"user.name={source.name}", "--config", f"user.email={source.email}"]
+    command(["git", "clone", "--quiet", "--no-checkout", *author, source.git, str(top)], folder, output)
+    command(["git", "checkout", "--quiet", "--detach", source.commit], top, output)
+    project = top / source.folder
+    # Linked where possible, so that a clone takes no room for data.
+    settings = f'[cache]\n    dir = "{source.cache}"\n    type = "reflink,hardlink,symlink,copy"\n'
+    (project / ".dvc" / "config.local").write_text(settings, encoding="utf-8")
+    if source.remote:
+        dvc(["pull", "--quiet", "--run-cache", "--allow-missing"], project, output)
+    else:
+        dvc(["checkout", "--quiet", "--allow-missing"], project, output)
+    return project
+
+
+def refs_of(commit: str) -> str:
+    """Where DVC keeps the experiments that begin from ``commit``."""
+    return f"refs/exps/{commit[:2]}/{commit[2:]}"
+
+
+def dvc(
+    arguments: Sequence[str],
+    project: Path,
+    output: IO[bytes] | None = None,
+    environment: dict[str, str] | None = None,
+    seconds: float | None = None,
+) -> None:
+    """Run a command of DVC in ``project``; once more if DVC itself fails, since clones that share a cache may collide.
+
+    Raises:
+        FailedError: it failed.
+    """
+    # What DVC notes of a clone elsewhere would stay there for good.
+    own = {"DVC_SITE_CACHE_DIR": str(project / ".dvc" / "tmp" / "site"), **(environment or {})}
+    whole = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+    try:
+        command(whole, project, output, own, seconds)
+    except FailedError:
+        if output is None or STAGE_FAILED in Path(output.name).read_bytes():
+            raise
+        command(whole, project, output, own, seconds)
+
+
+def command(
+    arguments: Sequence[str],
+    folder: Path,
+    output: IO[bytes] | None = None,
+    environment: dict[str, str] | None = None,
+    seconds: float | None = None,
+) -> None:
+    """Run a command that ends when this process does, at the latest.
+
+    Raises:
+        FailedError: it ended with another code than 0, or did not end in time.
+    """
+    # `python` in dvc.yaml is the interpreter of this process, whatever the user's path says.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-c", LEASH, *arguments],
+        cwd=folder,
+        env=os.environ | {"PATH": path, **(environment or {})},
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT if output else None,
+    )
+    assert process.stdin is not None
+    _leashes.add(process.stdin)
+    try:
+        code = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        raise FailedError(f"it did not end within {seconds:g} seconds") from None
+    finally:
+        _leashes.discard(process.stdin)
+        process.stdin.close()
+        process.wait()
+    if code:
+        raise FailedError(f"`{' '.join(arguments[-4:])}` ended with code {code}")
+
+
+def end_all() -> None:
+    """Kill all commands that the threads of this process wait for."""
+    for leash in list(_leashes):
+        leash.close()
+
+
+def last_lines(log: Path) -> str:
+    """The last lines of a log; of a progress bar its last state."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(lines[-LINES_SHOWN:])

@@ -1,0 +1,65 @@
+"""Recipes: files in ``recipes/`` that hold what differs from ``params.yaml``, with its sections and keys.
+
+A section is merged into that of ``params.yaml`` key by key. One that names its ``family`` stands for the whole section,
+since another family has other keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from copy import deepcopy
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from stages import parameters
+from stages.common import parameter_file
+from stages.common.console import UserError
+from stages.common.names import shown
+
+FOLDER = Path("recipes")
+FAMILY = "family"
+
+
+def load(name: str) -> dict[str, Any]:
+    """What ``recipes/NAME.yaml`` changes, by section, unchecked.
+
+    Raises:
+        UserError: there is no such file, or it is not plain YAML.
+    """
+    path = FOLDER / f"{name}.yaml"
+    known = sorted(file.stem for file in FOLDER.glob("*.yaml"))
+    if name not in known:
+        raise UserError(f"no recipe is named {shown(name)}; in {FOLDER}/ there are: {', '.join(known) or 'none'}")
+    return parameter_file.parse(path.read_bytes(), str(path))
+
+
+def applied(changes: dict[str, Any], text: str, name: str) -> str:
+    """The text of a ``params.yaml`` with ``changes`` made in it, its comments kept.
+
+    Args:
+        text: a ``params.yaml`` without mistakes.
+        name: what messages call the changes, such as the path of a recipe.
+
+    Raises:
+        UserError: a key or value among the changes is not allowed; the message has a line for each.
+    """
+    yaml = YAML()  # which keeps comments and order
+    yaml.width = parameter_file.MAX_BYTES
+    values = yaml.load(text)
+    _merge(values, deepcopy(changes))
+    changed = StringIO()
+    yaml.dump(values, changed)
+    parameter_file.validated(parameters.Parameters, parameter_file.parse(changed.getvalue().encode(), name), name)
+    return changed.getvalue()
+
+
+def _merge(values: MutableMapping[str, Any], changes: dict[str, Any]) -> None:
+    for key, change in changes.items():
+        before = values.get(key)
+        if isinstance(before, MutableMapping) and isinstance(change, dict) and FAMILY not in change:
+            _merge(before, change)
+        else:
+            values[key] = change
