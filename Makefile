@@ -20,6 +20,10 @@ repro: .venv/installed ## Run the whole pipeline: fetch, verify, train, validate
 recipe: .venv/installed ## Run a recipe as an experiment, say: make recipe NAME=future-work
 	@python -m stages.recipe $(NAME)
 
+.PHONY: sweep
+sweep: .venv/installed ## Make many runs and a table of them, say: make sweep SPEC=sweeps/monitor.yaml
+	@python -m stages.sweep $(SPEC)
+
 .PHONY: plots
 plots: .venv/installed ## Open DVC's plots; from then on dvc plots show and diff need no network
 	python -m tools.plots_page

@@ -28,7 +28,7 @@ def recipe(name: str) -> None:
                 perform_in(folder, run, source, None, None, None)
             except FailedError as error:
                 raise UserError(f"{error}; what it printed stands above, and nothing was kept") from None
-    accuracy = percent(runs.metrics(found or run.name, source, "test")["accuracy"])
+    accuracy = percent(runs.metric(found or run.name, source, "test.accuracy"))
     there = "is there already" if found else "is done"
     print(f"recipe: {found or run.name} {there}, {accuracy} of the test images right")
     print(f"compare it:       python -m stages.compare HEAD {found or run.name}")

@@ -30,6 +30,7 @@ code = child.wait()
 os._exit(code if code >= 0 else 128 - code)
 """
 _leashes: set[IO[bytes]] = set()
+_ended = False
 
 
 class Source(NamedTuple):
@@ -54,31 +55,54 @@ class Source(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run: the name of the experiment, and the text of its ``params.yaml``."""
+    """One run.
+
+    Attributes:
+        name: of the experiment.
+        parameters: the text of its ``params.yaml``.
+        prepared: the experiment from which it takes the verified dataset, None to verify it itself.
+        stage: up to which the pipeline is run, None for all of it.
+    """
 
     name: str
     parameters: str
+    prepared: str | None = None
+    stage: str | None = None
 
 
 class FailedError(Exception):
-    """A command failed, or took too long; the text is the last lines that it printed."""
+    """A command failed; the text says which."""
 
 
-def perform(run: Run, source: Source, parent: str, cores: int | None = None, seconds: float | None = None) -> str:
+class TooLongError(FailedError):
+    """A command did not end in time."""
+
+
+def perform(
+    run: Run, source: Source, parent: str | None, cores: int | None = None, seconds: float | None = None
+) -> str:
     """Run the pipeline and bring the experiment to the repository; an empty text, or why it failed.
 
     Args:
-        parent: the folder in which the clone lies meanwhile.
+        parent: the folder in which the clone lies meanwhile; None for that of a worker of Dask, with its own cache.
         cores: that the run may use, None for all that the process has.
         seconds: after which it is ended, None for never.
     """
-    with tempfile.TemporaryDirectory(dir=parent, prefix=f"{run.name}-", ignore_cleanup_errors=True) as folder:
-        log = Path(folder, "log")
-        try:
-            with log.open("wb") as output:
-                perform_in(Path(folder), run, source, cores, seconds, output)
-        except FailedError as error:
-            return f"{error}\n{last_lines(log)}".strip()
+    if parent is None:
+        from distributed import get_worker
+
+        parent = get_worker().local_directory
+        source = source._replace(cache=str(Path(parent, "cache")))
+    try:
+        with tempfile.TemporaryDirectory(dir=parent, prefix=f"{run.name}-", ignore_cleanup_errors=True) as folder:
+            log = Path(folder, "log")
+            try:
+                with log.open("wb") as output:
+                    perform_in(Path(folder), run, source, cores, seconds, output)
+            except FailedError as error:
+                return f"{error}\n{last_lines(log)}".strip()
+    except OSError as error:  # a full disk, for one
+        return str(error)
     return ""
 
 
@@ -90,25 +114,35 @@ def perform_in(
     Raises:
         FailedError: a command ended with another code than 0, or did not end in time.
     """
-    project = clone(folder, source, output)
+    ref = f"{refs_of(source.commit)}/{run.name}"
+    if _is_there(source.git, ref):  # a worker that was lost has done it
+        return
+    project = clone(folder, source, run.prepared, output)
     (project / "params.yaml").write_text(run.parameters, encoding="utf-8")
     environment = {} if cores is None else {"LOKY_MAX_CPU_COUNT": str(cores)}
-    pull = ["--pull"] if source.remote else []
-    dvc(["exp", "run", "--name", run.name, *pull], project, output, environment, seconds)
+    options = [*(["--pull"] if source.remote else []), *([run.stage] if run.stage else [])]
+    dvc(["exp", "run", "--name", run.name, *options], project, output, environment, seconds)
     if source.remote:
         dvc(["push", "--run-cache"], project, output)  # the data before the name by which others find them
-    ref = f"{refs_of(source.commit)}/{run.name}"
     # By force: two copies of a run hold the same bytes, and differ in the time of their commits alone.
     command(["git", "push", "--quiet", "--force", "origin", f"{ref}:{ref}"], project, output)
 
 
-def clone(folder: Path, source: Source, output: IO[bytes] | None = None) -> Path:
-    """A clone of the project in ``folder``, with the data that DVC has for its commit; where in it the project lies."""
+def _is_there(git: str, ref: str) -> bool:
+    found = subprocess.run(["git", "ls-remote", git, ref], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return bool(found.stdout)
+
+
+def clone(folder: Path, source: Source, prepared: str | None, output: IO[bytes] | None) -> Path:
+    """A clone of the project in ``folder`` with the data that DVC has for it; where in the clone the project lies."""
     top = folder / "clone"
     author = ["--config", f"user.name={source.name}", "--config", f"user.email={source.email}"]
     command(["git", "clone", "--quiet", "--no-checkout", *author, source.git, str(top)], folder, output)
     command(["git", "checkout", "--quiet", "--detach", source.commit], top, output)
     project = top / source.folder
+    if prepared is not None:
+        command(["git", "fetch", "--quiet", "origin", f"{refs_of(source.commit)}/{prepared}"], top, output)
+        command(["git", "restore", "--source=FETCH_HEAD", "--staged", "--worktree", "."], project, output)
     # Linked where possible, so that a clone takes no room for data.
     settings = f'[cache]\n    dir = "{source.cache}"\n    type = "reflink,hardlink,symlink,copy"\n'
     (project / ".dvc" / "config.local").write_text(settings, encoding="utf-8")
@@ -139,12 +173,15 @@ def dvc(
     # What DVC notes of a clone elsewhere would stay there for good.
     own = {"DVC_SITE_CACHE_DIR": str(project / ".dvc" / "tmp" / "site"), **(environment or {})}
     whole = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+    title = " ".join(["dvc", *arguments[:2]])
     try:
-        command(whole, project, output, own, seconds)
+        command(whole, project, output, own, seconds, title)
+    except TooLongError:
+        raise
     except FailedError:
         if output is None or STAGE_FAILED in Path(output.name).read_bytes():
             raise
-        command(whole, project, output, own, seconds)
+        command(whole, project, output, own, seconds, title)
 
 
 def command(
@@ -153,12 +190,15 @@ def command(
     output: IO[bytes] | None = None,
     environment: dict[str, str] | None = None,
     seconds: float | None = None,
+    title: str = "",
 ) -> None:
     """Run a command that ends when this process does, at the latest.
 
     Raises:
         FailedError: it ended with another code than 0, or did not end in time.
     """
+    if _ended:
+        raise FailedError("ended")
     # `python` in dvc.yaml is the interpreter of this process, whatever the user's path says.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     process = subprocess.Popen(
@@ -174,17 +214,19 @@ def command(
     try:
         code = process.wait(seconds)
     except subprocess.TimeoutExpired:
-        raise FailedError(f"it did not end within {seconds:g} seconds") from None
+        raise TooLongError(f"it did not end within {seconds:g} seconds") from None
     finally:
         _leashes.discard(process.stdin)
         process.stdin.close()
         process.wait()
     if code:
-        raise FailedError(f"`{' '.join(arguments[-4:])}` ended with code {code}")
+        raise FailedError(f"`{title or ' '.join(arguments[:2])}` ended with code {code}")
 
 
 def end_all() -> None:
-    """Kill all commands that the threads of this process wait for."""
+    """Kill all commands that the threads of this process wait for, and let them begin no others."""
+    global _ended
+    _ended = True
     for leash in list(_leashes):
         leash.close()
 

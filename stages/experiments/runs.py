@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from stages.common import parameter_file
 from stages.common.console import UserError
 from stages.common.names import shown
 from stages.common.parameter_file import PATH
 from stages.common.repository import shortcoming
-from stages.experiments.perform import Run, Source, refs_of
+from stages.experiments.perform import FailedError, Run, Source, dvc, refs_of
 
 FOLDER = Path(".dvc/tmp/runs")  # of the clones, on the disk of DVC's cache unless that was moved
 DIGITS = 10  # of a checksum: two of a million runs are equal in it with a probability of a half
@@ -56,11 +55,56 @@ def here() -> Source:
     return Source(str(top), commit, str(Path.cwd().relative_to(top)), name, email, cache)
 
 
-def named(title: str, parameters: str, commit: str) -> Run:
+def shared(source: Source) -> Source:
+    """``source`` as other machines reach it: code through the Git remote ``origin``, data through DVC's remote.
+
+    Brings the experiments of the commit that are there.
+
+    Raises:
+        UserError: there is no such remote, or the commit has not been pushed.
+    """
+    from dvc.repo import Repo  # as above
+
+    with Repo() as repo:
+        if "remote" not in repo.config.load_one("repo").get("core", {}):
+            raise UserError(
+                "other machines get the data from DVC's remote, and .dvc/config names none; run `dvc remote add "
+                "--default NAME ADDRESS`, commit the file, and push"
+            )
+    address = git("remote", "get-url", "origin")
+    git("fetch", "--quiet", "origin")
+    if not git("branch", "--remotes", "--list", "origin/*", "--contains", source.commit):
+        raise UserError(
+            "other machines get the code from the Git remote origin, and it lacks the last commit; run `git push`"
+        )
+    bring(source)
+    local = Path(address).expanduser()
+    return source._replace(git=str(local.resolve()) if local.exists() else address, remote=True)
+
+
+def bring(source: Source) -> None:
+    """Bring the experiments of the commit from the Git remote ``origin``."""
+    refs = refs_of(source.commit)
+    git("fetch", "--quiet", "origin", f"+{refs}/*:{refs}/*")
+
+
+def publish(run: Run) -> None:
+    """Bring an experiment of this repository, and its data, to the remotes.
+
+    Raises:
+        UserError: it could not be done.
+    """
+    try:
+        dvc(["exp", "push", "--quiet", "origin", run.name], Path.cwd())
+    except FailedError as error:
+        raise UserError(f"the verified dataset could not be brought to the remotes: {error}") from None
+
+
+def named(title: str, parameters: str, commit: str, stage: str | None = None) -> Run:
     """A run of these parameters, as text; its name is ``title`` and a checksum of all that the run depends on."""
     values = parameter_file.parse(parameters.encode(), str(PATH))
-    content = json.dumps([commit, values], sort_keys=True)
-    return Run(f"{title}-{sha256(content.encode()).hexdigest()[:DIGITS]}", parameters)
+    content = json.dumps([commit, values, stage], sort_keys=True)
+    return Run(f"{title}-{sha256(content.encode()).hexdigest()[:DIGITS]}", parameters, stage=stage)
 
 
 def found(commit: str) -> dict[str, str]:
@@ -69,12 +113,18 @@ def found(commit: str) -> dict[str, str]:
     return {checksum(name): name for name in names}
 
 
-def metrics(name: str, source: Source, file: str) -> dict[str, Any]:
-    """What the file ``metrics/FILE.json`` of a run says."""
-    values: dict[str, Any] = json.loads(
-        git("show", f"{refs_of(source.commit)}/{name}:{Path(source.folder, 'metrics', file).as_posix()}.json")
-    )
-    return values
+def metric(name: str, source: Source, metric: str) -> float:
+    """The ``metric`` of a run, given as ``FILE.KEY`` for a key of ``metrics/FILE.json``.
+
+    Raises:
+        UserError: there is no such number.
+    """
+    file, key = metric.split(".")
+    path = Path(source.folder, "metrics", f"{file}.json").as_posix()
+    try:
+        return float(json.loads(git("show", f"{refs_of(source.commit)}/{name}:{path}"))[key])
+    except (LookupError, TypeError, ValueError):
+        raise UserError(f"{metric}: {path} of {name} holds no number under {key}") from None
 
 
 def checksum(name: str) -> str:
@@ -87,7 +137,7 @@ def workplace() -> Iterator[Path]:
     from distributed.diskutils import WorkSpace  # here, since it takes a second
 
     FOLDER.mkdir(parents=True, exist_ok=True)
-    folder = WorkSpace(str(FOLDER.resolve())).new_work_dir(prefix="")  # type: ignore[no-untyped-call]
+    folder = WorkSpace(str(FOLDER.resolve())).new_work_dir(prefix="")
     try:
         yield Path(folder.dir_path)
     finally:

@@ -1,0 +1,108 @@
+"""The runs of a sweep side by side: on the cores of this machine, or on a cluster of Dask's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import cloudpickle
+import dask
+import joblib
+from distributed import Client, LocalCluster, as_completed, wait
+
+from stages.common.console import Progress, UserError
+from stages.experiments import perform, runs
+from stages.experiments.perform import Run, Source
+
+SECONDS_TO_CONNECT, SECONDS_TO_END = 30.0, 20.0
+
+
+@contextmanager
+def on_this_machine(cores: int) -> Iterator[tuple[Client, Path]]:
+    """A cluster within this process, with room for as many runs as have ``cores`` each; and the folder of their clones.
+
+    Threads do, since a run is processes of its own, for which a thread waits.
+    """
+    with (
+        dask.config.set({"distributed.dashboard.link": "http://127.0.0.1:{port}/status"}),
+        runs.workplace() as folder,
+        LocalCluster(
+            processes=False,
+            n_workers=1,
+            threads_per_worker=max(1, joblib.cpu_count() // cores),
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
+            local_directory=str(folder),
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client, folder
+
+
+@contextmanager
+def of_others(address: str) -> Iterator[Client]:
+    """A cluster whose scheduler is at ``address``.
+
+    Raises:
+        UserError: no scheduler answers there.
+    """
+    try:
+        client = Client(address, timeout=SECONDS_TO_CONNECT)
+    except (OSError, ValueError) as error:
+        raise UserError(f"no scheduler of Dask answers at {address}: {error}") from None
+    with client:
+        yield client
+
+
+def perform_all(
+    client: Client, parent: Path | None, todo: Sequence[Run], source: Source, cores: int, seconds: float | None
+) -> dict[str, str]:
+    """Perform the runs, as many at once as the cluster has threads; the names of those that failed, and why.
+
+    Args:
+        parent: the folder of the clones; None for workers elsewhere, each with a folder of its own.
+    """
+    if parent is None:
+        # Workers elsewhere can't import the project's code: the module travels to them as it is here.
+        cloudpickle.register_pickle_by_value(perform)
+    folder = None if parent is None else str(parent)
+    failed: dict[str, str] = {}
+    begin = time.monotonic()
+    futures = [client.submit(_task(run, source, folder, cores, seconds), key=run.name) for run in todo]
+    shown = Progress("sweep", len(todo), "runs")
+    try:
+        # Each result is taken at once and given up, so that a worker that dies later takes no finished run with it.
+        for done, (future, result) in enumerate(as_completed(futures, with_results=True, raise_errors=False), start=1):
+            if future.status != "finished":
+                result = f"lost: {result}"
+            if result:
+                failed[future.key] = result
+                indented = "\n".join(f"    {line}" for line in result.splitlines())
+                shown.say(f"{future.key} failed:\n{indented}")
+            future.release()
+            left = len(todo) - done
+            running = min(left, sum(client.nthreads().values()))
+            minutes = (time.monotonic() - begin) / done * left / 60
+            shown.say(
+                f"{done - len(failed)} done, {len(failed)} failed, {running} running, {left - running} waiting; "
+                f"about {minutes:.0f} minutes left"
+            )
+            shown.advance(1)
+    except BaseException:
+        # What runs on this machine is ended, and removes its clone. Workers elsewhere end what they have begun.
+        perform.end_all()
+        if parent is not None:
+            with suppress(TimeoutError):
+                wait([future for future in futures if not future.done()], timeout=SECONDS_TO_END)
+        raise
+    finally:
+        shown.close()
+    return failed
+
+
+def _task(run: Run, source: Source, parent: str | None, cores: int, seconds: float | None) -> Callable[[], str]:
+    """The run as a function within a function: Dask leaves what has no name to cloudpickle, others to pickle alone."""
+    act = perform.perform
+    return lambda: act(run, source, parent, cores, seconds)

@@ -1,0 +1,114 @@
+"""Sweeps: files in ``sweeps/`` that say which runs to make, and which of their metrics to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field, field_validator
+
+from stages.common import parameter_file
+from stages.common.parameter_file import PositiveInt, Section
+from stages.experiments import recipes, runs
+from stages.experiments.perform import Run
+from stages.model.settings import Seed
+
+
+class Spec(Section):
+    """A run is made for each recipe, each combination of values and each seed.
+
+    Attributes:
+        recipes: names of files in ``recipes/``.
+        values: lists of values by the dotted name of a parameter, put into each recipe.
+        seeds: the same for all, so that runs can be compared pair by pair.
+        metrics: each as ``FILE.KEY`` of ``metrics/FILE.json``.
+        cores: that each run may use. On these depend neither results nor names.
+        minutes: after which a run is ended and counts as failed; None for never.
+    """
+
+    recipes: Annotated[tuple[str, ...], Field(min_length=1)] = ("baseline",)
+    values: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default={})
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    metrics: Annotated[tuple[Annotated[str, Field(pattern=r"^\w+\.\w+$")], ...], Field(min_length=1)] = (
+        "test.accuracy",
+    )
+    cores: PositiveInt = 1
+    minutes: Annotated[float, Field(gt=0)] | None = None
+
+    @field_validator("values")
+    @classmethod
+    def _without_seed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if "seed" in values:
+            raise ValueError("should not vary seed, which `seeds` does")
+        return values
+
+    @field_validator("seeds", "recipes")
+    @classmethod
+    def _each_once(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(items)) < len(items):
+            raise ValueError("should name each once")
+        return items
+
+
+class Planned(NamedTuple):
+    """A run of a sweep: its setting in words, its seed, and the run itself."""
+
+    setting: str
+    seed: int
+    run: Run
+
+
+def load(path: Path) -> Spec:
+    """Read a sweep's file.
+
+    Raises:
+        UserError: it is not there, or has a mistake; the message has a line for each.
+    """
+    return parameter_file.load(Spec, path)
+
+
+def plan(spec: Spec, defaults: str, commit: str, name: str) -> list[Planned]:
+    """The runs that ``spec`` stands for, setting by setting.
+
+    Args:
+        defaults: the text of ``params.yaml``.
+        commit: the one that the runs begin from.
+        name: of the sweep's file, for messages.
+
+    Raises:
+        UserError: a recipe is not there, or a key or value is not allowed.
+    """
+    planned = []
+    for recipe in spec.recipes:
+        by_recipe = recipes.applied(recipes.load(recipe), defaults, f"recipes/{recipe}.yaml")
+        for combination in _combinations(spec):
+            text = by_recipe
+            for key, value in combination.items():
+                text = recipes.applied(_nested(key, value), text, name)
+            setting = ", ".join([recipe, *(f"{key} = {_as_list(value)}" for key, value in combination.items())])
+            for seed in spec.seeds:
+                run = runs.named(f"{recipe}-seed{seed}", recipes.applied({"seed": seed}, text, name), commit)
+                planned.append(Planned(setting, seed, run))
+    return planned
+
+
+def _combinations(spec: Spec) -> Iterator[dict[str, Any]]:
+    for values in product(*spec.values.values()):
+        yield dict(zip(spec.values, values, strict=True))
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    """``{"train": {"epochs": 3}}`` for ``train.epochs`` and 3; a list, as the recipes have it, for a tuple."""
+    nested = _as_list(value)
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    changes: dict[str, Any] = nested
+    return changes
+
+
+def _as_list(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_list(inner) for key, inner in value.items()}
+    return [_as_list(inner) for inner in value] if isinstance(value, tuple) else value

@@ -1,0 +1,80 @@
+"""A sweep's file stands for runs with names that depend on what they compute, and mistakes in it are told by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stages.common.console import UserError
+from stages.experiments import spec
+from stages.experiments.spec import Planned
+from tests.defaults import PARAMS_FILE, ROOT
+
+DEFAULTS = PARAMS_FILE.read_text()
+COMMIT = "0" * 40
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("recipes").mkdir()
+    Path("recipes/baseline.yaml").write_text("{}")
+    Path("recipes/adam.yaml").write_text("train: {optimizer: adam}")
+
+
+def plan(text: str, commit: str = COMMIT) -> list[Planned]:
+    Path("one.yaml").write_text(text)
+    return spec.plan(spec.load(Path("one.yaml")), DEFAULTS, commit, "one.yaml")
+
+
+def test_a_run_is_planned_for_each_recipe_value_and_seed() -> None:
+    planned = plan(
+        "recipes: [baseline, adam]\nvalues: {train.epochs: [1, 2], model.filters: [[4], [4, 8]]}\nseeds: [1, 2]"
+    )
+    assert len(planned) == 2 * 2 * 2 * 2
+    assert [one.setting for one in planned[::2]][:4] == [
+        "baseline, train.epochs = 1, model.filters = [4]",
+        "baseline, train.epochs = 1, model.filters = [4, 8]",
+        "baseline, train.epochs = 2, model.filters = [4]",
+        "baseline, train.epochs = 2, model.filters = [4, 8]",
+    ]
+    assert len({one.run.name for one in planned}) == 16
+    assert planned[-1].run.name.startswith("adam-seed2-")
+    assert "\nseed: 2" in planned[-1].run.parameters
+    assert "optimizer: adam" in planned[-1].run.parameters
+
+
+def test_the_name_of_a_run_depends_on_the_commit_and_the_parameters_and_on_nothing_else() -> None:
+    (one,) = plan("seeds: [1]")
+    (in_other_words,) = plan("recipes: [baseline]\nvalues: {train.momentum: [0.9]}\nseeds: [1]\ncores: 2\nminutes: 5")
+    assert one.run.name == in_other_words.run.name
+    assert one.run.name != plan("seeds: [1]", "1" * 40)[0].run.name
+    assert one.run.name != plan("seeds: [2]")[0].run.name
+    assert one.run.name != plan("values: {train.momentum: [0.8]}\nseeds: [1]")[0].run.name
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seeds: []", "one.yaml: seeds: [] is not allowed; should have at least 1 item"),
+        ("seeds: [1, 1]", "one.yaml: seeds: [1, 1] is not allowed; should name each once"),
+        ("seed: [1]\nseeds: [1]", "one.yaml: seed: unknown key; remove it or correct its name"),
+        ("recipes: [baseline]", "one.yaml: seeds: missing; every key must be given"),
+        ("values: {seed: [1]}\nseeds: [1]", "one.yaml: values: {'seed': (1,)} is not allowed; should not vary seed"),
+        ("values: {train.epoch: [1]}\nseeds: [1]", "one.yaml: train.epoch: unknown key; remove it or correct its name"),
+        ("values: {train.epochs: [0]}\nseeds: [1]", "one.yaml: train.epochs: 0 is not allowed; should be greater"),
+        ("recipes: [none]\nseeds: [1]", "no recipe is named none; in recipes/ there are: adam, baseline"),
+        ("metrics: [accuracy]\nseeds: [1]", "one.yaml: metrics[0]: 'accuracy' is not allowed; should match pattern"),
+    ],
+)
+def test_a_mistake_is_told_by_the_name_of_its_key(text: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        plan(text)
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+def test_each_sweep_of_the_project_can_be_planned(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert spec.plan(spec.load(path), DEFAULTS, COMMIT, path.name)

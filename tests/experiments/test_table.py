@@ -1,0 +1,56 @@
+"""The table of a sweep has the figures that the textbook's formulas give."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from stages.experiments.figure import dots
+from stages.experiments.table import as_json, markdown, table
+
+FIRST = {1: 0.70, 2: 0.72, 3: 0.69, 4: 0.71}
+SECOND = {1: 0.71, 2: 0.74, 3: 0.69, 5: 0.60}
+
+
+def test_a_setting_has_mean_deviation_interval_and_range() -> None:
+    (summary,) = table("test.accuracy", {"a": FIRST}).summaries
+    assert (summary.runs, summary.least, summary.most) == (4, 0.69, 0.72)
+    assert summary.mean == pytest.approx(0.705)
+    assert summary.deviation == pytest.approx(0.0129099, rel=1e-5)
+    expected = stats.ttest_1samp(list(FIRST.values()), 0).confidence_interval(0.95)
+    assert summary.interval == pytest.approx((expected.low, expected.high))
+
+
+def test_a_difference_is_over_the_seeds_that_both_settings_have() -> None:
+    (difference,) = table("test.accuracy", {"a": FIRST, "b": SECOND}).differences
+    expected = stats.ttest_rel([0.71, 0.74, 0.69], [0.70, 0.72, 0.69])
+    interval = expected.confidence_interval(0.95)
+    assert (difference.setting, difference.against, difference.pairs) == ("b", "a", 3)
+    assert difference.mean == pytest.approx(0.01)
+    assert difference.p == pytest.approx(expected.pvalue)
+    assert difference.interval == pytest.approx((interval.low, interval.high))
+
+
+def test_what_single_runs_and_equal_ones_can_not_say_is_left_out() -> None:
+    single = table("test.accuracy", {"a": {1: 0.7}, "b": {1: 0.8}, "c": {2: 0.9}, "d": {}})
+    assert single.summaries[0].deviation is None
+    assert single.summaries[0].interval is None
+    assert [(one.setting, one.p) for one in single.differences] == [("b", None)]
+    equal = table("test.accuracy", {"a": FIRST, "b": FIRST})
+    assert (equal.differences[0].mean, equal.differences[0].p) == (0, None)
+    json.dumps(as_json([single, equal]), allow_nan=False)
+
+
+def test_the_same_table_is_markdown_and_a_picture() -> None:
+    tables = [table("test.accuracy", {"a": FIRST, "b": SECOND}), table("test.loss", {"a": {1: 2.0}, "b": SECOND})]
+    text = markdown(tables)
+    assert "| a       | 4    | 0.7050 | 0.0129 | 0.6845 to 0.7255          | 0.6900 to 0.7200 |" in text
+    assert "| b       | 3     | +0.0100         | -0.0148 to +0.0348 | 0.23              |" in text
+    figure = dots(tables)
+    assert [axes.get_xlabel() for axes in figure.axes] == ["test.accuracy", "test.loss"]
+    first = figure.axes[0]
+    shown = [np.size(line.get_xdata()) for line in first.lines if line.get_marker() == "o"]
+    assert shown == [4, 4]

@@ -1,0 +1,109 @@
+"""Many runs become a table, whatever fails or is killed meanwhile, and no run is made twice."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.stub_projects import StubProject
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> StubProject:
+    return StubProject(tmp_path / "project")
+
+
+def until(condition: Callable[[], object], seconds: float = 600) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_a_sweep_makes_each_run_once_and_more_seeds_make_only_theirs(project: StubProject) -> None:
+    project.write("sweeps/one.yaml", "recipes: [baseline, two]\nseeds: [1, 2]")
+    project.commit()
+    code, printed = project.sweep()
+    assert code == 0, printed
+    assert "sweep: 4 runs, 0 of them are there already\n" in printed
+    assert "sweep: 4 done, 0 failed, 0 running, 0 waiting; about 0 minutes left\n" in printed
+    assert project.experiments() == ["baseline-seed1", "baseline-seed2", "dataset", "two-seed1", "two-seed2"]
+    assert project.logged("verify") == ["1 30"]
+    assert project.logged("test") == ["1 2", "1 30", "2 2", "2 30"]
+    table = json.loads((project.folder / "sweeps/one.json").read_text())
+    assert table[0]["values"] == {"baseline": {"1": 0.8, "2": 1.1}, "two": {"1": 0.52, "2": 0.54}}
+    assert "| two     | 2     | -0.4200 " in (project.folder / "sweeps/one.md").read_text()
+    assert project.run("git", "status", "--porcelain").split() == [
+        "??", "sweeps/one.json", "??", "sweeps/one.md", "??", "sweeps/one.png",
+    ]  # fmt: skip
+    assert project.leftovers() == []
+
+    by_hand = project.run("git", "show", "HEAD:params.yaml").replace("epochs: 30 ", "epochs: 2  ")
+    name = next(name for name in project.run("dvc", "exp", "list", "--name-only").split() if "two-seed1" in name)
+    project.run("dvc", "exp", "apply", name)
+    assert (project.folder / "params.yaml").read_text() == by_hand
+    assert (project.folder / "models/model").read_text() == "1 2"
+    project.run("git", "checkout", "--quiet", ".")
+
+    project.write("sweeps/one.yaml", "recipes: [baseline, two]\nseeds: [1, 2, 3]")
+    code, printed = project.sweep()
+    assert code == 0, printed
+    assert "sweep: 6 runs, 4 of them are there already\n" in printed
+    assert project.logged("verify") == ["1 30"]
+    assert project.logged("test") == ["1 2", "1 30", "2 2", "2 30", "3 2", "3 30"]
+
+
+def test_a_run_that_fails_shows_its_last_lines_and_the_others_go_on(project: StubProject) -> None:
+    project.write("sweeps/one.yaml", "values: {train.epochs: [13, 2]}\nseeds: [1]")
+    project.commit()
+    code, printed = project.sweep()
+    assert code == 1
+    assert "    thirteen brings bad luck\n" in printed
+    assert "in stage test with seed 1\n" in printed
+    assert "sweep: 1 runs failed and are not in the table: baseline-seed1-" in printed
+    assert "| baseline, train.epochs = 2 | 1 " in printed
+    assert project.logged("test") == ["1 13", "1 2"]
+    assert project.experiments() == ["baseline-seed1", "dataset"]
+    assert project.leftovers() == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_sweep_leaves_no_process_and_the_next_makes_what_is_missing(
+    project: StubProject, how: signal.Signals
+) -> None:
+    project.write("sweeps/one.yaml", "values: {train.epochs: [2, 99]}\nseeds: [1]")
+    project.commit()
+    process = project.start("stages.sweep", "sweeps/one.yaml")
+    until(lambda: len(project.experiments()) == 2 and len(project.logged("test")) == 2)
+    process.send_signal(how)
+    process.communicate()
+    assert process.returncode == (-how if how == signal.SIGKILL else 128 + how)
+    until(lambda: not processes_in(project.folder))
+    if how == signal.SIGINT:
+        assert project.leftovers() == []
+
+    project.write("sweeps/one.yaml", "values: {train.epochs: [2, 3]}\nseeds: [1]")
+    code, printed = project.sweep()
+    assert code == 0, printed
+    assert "sweep: 2 runs, 1 of them are there already\n" in printed
+    assert project.logged("test") == ["1 2", "1 3", "1 99"]
+    assert project.leftovers() == []
+
+
+def processes_in(folder: Path) -> list[int]:
+    """The processes whose current folder is ``folder`` or lies in it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdecimal() and (entry / "cwd").readlink().is_relative_to(folder):
+                found.append(int(entry.name))
+        except OSError:  # it has ended, or is another user's
+            continue
+    return found

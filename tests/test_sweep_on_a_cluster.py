@@ -1,0 +1,136 @@
+"""A sweep on a scheduler and workers that share nothing but a Git repository and a remote of DVC."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.stub_projects import StubProject
+
+pytestmark = pytest.mark.slow
+S3_ACCOUNT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+class Cluster:
+    """A scheduler, and workers in empty folders of their own, from which the project's code can't be imported."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder, self.environment = folder, environment
+        self.contact = folder / "scheduler.json"
+        self.processes = [self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")]
+        until(self.contact.exists)
+        self.address: str = json.loads(self.contact.read_text())["address"]
+
+    def start_worker(self, name: str) -> subprocess.Popen[bytes]:
+        options = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(self.folder / name))
+        self.processes.append(self._start("worker", "--name", name, *options))
+        return self.processes[-1]
+
+    def _start(self, kind: str, *options: str) -> subprocess.Popen[bytes]:
+        own = self.folder / options[1] if kind == "worker" else self.folder / kind
+        own.mkdir(parents=True)
+        command = [
+            sys.executable,
+            "-m",
+            f"distributed.cli.dask_{kind}",
+            "--scheduler-file",
+            str(self.contact),
+            *options,
+        ]
+        return subprocess.Popen(command, cwd=own, env=self.environment)
+
+    def close(self) -> None:
+        for process in reversed(self.processes):
+            process.kill()
+            process.wait()
+
+
+def until(condition: Callable[[], object], seconds: float = 600) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.fixture(params=["folder", "s3"])
+def remote(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[list[str]]]:
+    """The commands of DVC that tell a project of its remote."""
+    if request.param == "folder":
+        yield [["add", "--default", "storage", str(tmp_path / "storage")]]
+        return
+    for name, value in S3_ACCOUNT.items():
+        monkeypatch.setenv(name, value)
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    address = f"http://{host}:{port}"
+    boto3.client("s3", endpoint_url=address).create_bucket(Bucket="storage")
+    yield [["add", "--default", "storage", "s3://storage/dvc"], ["modify", "storage", "endpointurl", address]]
+    server.stop()
+
+
+def test_one_worker_is_killed_and_another_joins_late_and_every_run_is_there_once(
+    remote: list[list[str]], tmp_path: Path
+) -> None:
+    project = StubProject(tmp_path / "project")
+    for arguments in remote:
+        project.run("dvc", "remote", *arguments)
+    project.write("sweeps/one.yaml", "recipes: [two]\nseeds: [1, 2, 3, 4]")
+    project.commit()
+    project.run("git", "init", "--quiet", "--bare", str(tmp_path / "origin.git"))
+    project.run("git", "remote", "add", "origin", str(tmp_path / "origin.git"))
+    project.run("git", "push", "--quiet", "--set-upstream", "origin", "main")
+    cluster = Cluster(tmp_path / "cluster", project.environment | {"STUB_SECONDS": "3"})
+    try:
+        first, _ = cluster.start_worker("first"), cluster.start_worker("second")
+        sweep = project.start("stages.sweep", "sweeps/one.yaml", "--scheduler", cluster.address)
+        until(lambda: len(project.logged("test")) >= 2 or sweep.poll() is not None)
+        first.kill()
+        cluster.start_worker("late")
+        printed = sweep.communicate()[0]
+    finally:
+        cluster.close()
+    assert sweep.returncode == 0, printed
+    assert "sweep: 4 done, 0 failed, 0 running, 0 waiting" in printed
+    refs = project.run("git", "ls-remote", "origin", "refs/exps/*").split()[1::2]
+    assert sorted(ref.split("/")[-1].rpartition("-")[0] for ref in refs) == [
+        "dataset", "two-seed1", "two-seed2", "two-seed3", "two-seed4",
+    ]  # fmt: skip
+    assert project.logged("verify") == ["1 30"]
+    assert set(project.logged("test")) == {"1 2", "2 2", "3 2", "4 2"}
+    values = json.loads((project.folder / "sweeps/one.json").read_text())[0]["values"]
+    assert values == {"two": {"1": 0.52, "2": 0.54, "3": 0.56, "4": 0.58}}
+    name = next(ref.split("/")[-1] for ref in refs if "two-seed3" in ref)
+    project.run("dvc", "exp", "pull", "origin", name)
+    project.run("dvc", "exp", "apply", name)
+    assert (project.folder / "models/model").read_text() == "3 2"
+
+
+def test_what_a_cluster_lacks_is_said_in_a_line(tmp_path: Path) -> None:
+    project = StubProject(tmp_path / "project")
+    project.write("sweeps/one.yaml", "seeds: [1]")
+    project.commit()
+    commit = "git commit --quiet --all --allow-empty -m remote"
+    for command, message in (
+        ("true", "other machines get the data from DVC's remote, and .dvc/config names none; run `dvc remote add "),
+        (f"dvc remote add --quiet --default storage ../storage && {commit}", "`git remote get-url` failed: "),
+        (
+            "git init --quiet --bare ../origin.git && git remote add origin ../origin.git",
+            "other machines get the code from the Git remote origin, and it lacks the last commit; run `git push`\n",
+        ),
+        ("git push --quiet origin main", "no scheduler of Dask answers at tcp://127.0.0.1:9: "),
+    ):
+        subprocess.run(command, shell=True, cwd=project.folder, env=project.environment, check=True)
+        code, printed = project.sweep("--scheduler", "tcp://127.0.0.1:9")
+        assert code == 1
+        assert f"sweep: {message}" in printed
