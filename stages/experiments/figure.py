@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stages.common.drawing import ConstrainedLayoutEngine, Figure, FigureCanvasAgg
-from stages.common.labels import label
+from stages.common.drawing import ConstrainedLayoutEngine, Figure, FigureCanvasAgg, drawable
 from stages.experiments.table import Table
 
 WIDTH = 12.0  # inches
@@ -24,7 +23,7 @@ def dots(tables: Sequence[Table]) -> Figure:
             if summary.interval:
                 axes.plot(summary.interval, [row + 0.25] * 2, "-", color=ORANGE, linewidth=2)
             axes.plot([summary.mean], [row + 0.25], "D", color=ORANGE)
-        axes.set_yticks(range(len(settings)), [label(setting) for setting in settings])
+        axes.set_yticks(range(len(settings)), [drawable(setting) for setting in settings])
         axes.set_ylim(len(settings) - 0.5, -0.5)
         axes.set_xlabel(one.metric)
         axes.grid(axis="x", alpha=0.3)

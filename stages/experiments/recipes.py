@@ -1,7 +1,7 @@
 """Recipes: files in ``recipes/`` that hold what differs from ``params.yaml``, with its sections and keys.
 
-A section is merged into that of ``params.yaml`` key by key. One that names its ``family`` stands for the whole section,
-since another family has other keys.
+A section is merged into that of ``params.yaml`` key by key. One that names its ``family`` or ``kind`` stands for the
+whole section, since another family has other keys.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ruamel.yaml import YAML
 from stages import parameters
 from stages.common import parameter_file
 from stages.common.console import UserError
-from stages.common.names import shown
+from stages.common.file_names import printable
 
 FOLDER = Path("recipes")
-FAMILY = "family"
+TELLING = {"family", "kind"}  # the keys that say which other keys a section has
 
 
 def load(name: str) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def load(name: str) -> dict[str, Any]:
     path = FOLDER / f"{name}.yaml"
     known = sorted(file.stem for file in FOLDER.glob("*.yaml"))
     if name not in known:
-        raise UserError(f"no recipe is named {shown(name)}; in {FOLDER}/ there are: {', '.join(known) or 'none'}")
+        raise UserError(f"no recipe is named {printable(name)}; in {FOLDER}/ there are: {', '.join(known) or 'none'}")
     return parameter_file.parse(path.read_bytes(), str(path))
 
 
@@ -59,7 +59,7 @@ def applied(changes: dict[str, Any], text: str, name: str) -> str:
 def _merge(values: MutableMapping[str, Any], changes: dict[str, Any]) -> None:
     for key, change in changes.items():
         before = values.get(key)
-        if isinstance(before, MutableMapping) and isinstance(change, dict) and FAMILY not in change:
+        if isinstance(before, MutableMapping) and isinstance(change, dict) and TELLING.isdisjoint(change):
             _merge(before, change)
         else:
             values[key] = change

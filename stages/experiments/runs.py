@@ -15,14 +15,14 @@ from pathlib import Path
 
 from stages.common import parameter_file
 from stages.common.console import UserError
-from stages.common.names import shown
+from stages.common.file_names import printable
 from stages.common.parameter_file import PATH
 from stages.common.repository import shortcoming
 from stages.experiments.perform import FailedError, Run, Source, dvc, refs_of
 
 FOLDER = Path(".dvc/tmp/runs")  # of the clones, on the disk of DVC's cache unless that was moved
 DIGITS = 10  # of a checksum: two of a million runs are equal in it with a probability of a half
-INPUTS = ("params.yaml", "dvc.yaml", ".dvc/config", "data", "stages")
+INPUTS = ("params.yaml", "dvc.yaml", "plots/dvc.yaml", ".dvc/config", "data", "stages")
 
 
 def here() -> Source:
@@ -39,8 +39,8 @@ def here() -> Source:
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise UserError(
-            f"{shown(changed[0][3:])}{more}: changed since the last commit, from which runs begin; `git commit` the "
-            "change, or set it aside with `git stash`"
+            f"{printable(changed[0][3:])}{more}: changed since the last commit, from which runs begin; `git commit` "
+            "the change, or set it aside with `git stash`"
         )
     top, commit = Path(git("rev-parse", "--show-toplevel")), git("rev-parse", "HEAD")
     with Repo() as repo:

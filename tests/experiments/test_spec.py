@@ -61,7 +61,7 @@ def test_the_name_of_a_run_depends_on_the_commit_and_the_parameters_and_on_nothi
         ("seeds: [1, 1]", "one.yaml: seeds: [1, 1] is not allowed; should name each once"),
         ("seed: [1]\nseeds: [1]", "one.yaml: seed: unknown key; remove it or correct its name"),
         ("recipes: [baseline]", "one.yaml: seeds: missing; every key must be given"),
-        ("values: {seed: [1]}\nseeds: [1]", "one.yaml: values: {'seed': (1,)} is not allowed; should not vary seed"),
+        ("values: {seed: [1]}\nseeds: [1]", "one.yaml: values: should not vary seed, which `seeds` does"),
         ("values: {train.epoch: [1]}\nseeds: [1]", "one.yaml: train.epoch: unknown key; remove it or correct its name"),
         ("values: {train.epochs: [0]}\nseeds: [1]", "one.yaml: train.epochs: 0 is not allowed; should be greater"),
         ("recipes: [none]\nseeds: [1]", "no recipe is named none; in recipes/ there are: adam, baseline"),
