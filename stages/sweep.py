@@ -36,7 +36,7 @@ def sweep(path: Path, scheduler: str | None = None) -> None:
     failed = _perform(missing, wanted, here, source, defaults, scheduler) if missing else {}
     _report(path, wanted, planned, here)
     if failed:
-        raise UserError(f"{len(failed)} runs failed and are not in the table: {', '.join(failed)}")
+        raise UserError(f"failed, and so not in the table: {', '.join(failed)}")
 
 
 def _perform(

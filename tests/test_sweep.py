@@ -67,7 +67,7 @@ def test_a_run_that_fails_shows_its_last_lines_and_the_others_go_on(project: Stu
     assert code == 1
     assert "    thirteen brings bad luck\n" in printed
     assert "in stage test with seed 1\n" in printed
-    assert "sweep: 1 runs failed and are not in the table: baseline-seed1-" in printed
+    assert "sweep: failed, and so not in the table: baseline-seed1-" in printed
     assert "| baseline, train.epochs = 2 | 1 " in printed
     assert project.logged("test") == ["1 13", "1 2"]
     assert project.experiments() == ["baseline-seed1", "dataset"]
