@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from stages import parameters
 from stages.common import parameter_file
@@ -47,6 +48,7 @@ def applied(changes: dict[str, Any], text: str, name: str) -> str:
         UserError: a key or value among the changes is not allowed; the message has a line for each.
     """
     yaml = YAML()  # which keeps comments and order
+    yaml.Representer = _Representer
     yaml.width = parameter_file.MAX_BYTES
     values = yaml.load(text)
     _merge(values, deepcopy(changes))
@@ -54,6 +56,13 @@ def applied(changes: dict[str, Any], text: str, name: str) -> str:
     yaml.dump(values, changed)
     parameter_file.validated(parameters.Parameters, parameter_file.parse(changed.getvalue().encode(), name), name)
     return changed.getvalue()
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes ``null``, where the library leaves the place empty."""
+
+
+_Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
 
 
 def _merge(values: MutableMapping[str, Any], changes: dict[str, Any]) -> None:
