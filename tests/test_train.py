@@ -32,7 +32,8 @@ def interrupted_after_epoch(number: int, folder: Path) -> tuple[str, str]:
     with subprocess.Popen(
         [sys.executable, "-m", "stages.train"],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env={name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+        | {"PYTHONPATH": str(ROOT)},  # the tests' own TensorFlow has set the other, with which its notes are shown
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -168,7 +168,7 @@ def _in_words(detail: ErrorDetails, key: str) -> str:
         return f"{choosing}: missing; every key must be given"
     if kind == "union_tag_invalid":
         return f"{choosing}: {context['tag']!r} is not allowed; should be one of {context['expected_tags']}"
-    if kind == "model_type":
+    if kind in {"model_type", "model_attributes_type"}:
         allowed = "should be a section: its keys below it, indented"
     else:
         message = re.sub("^(Value error,|Input|String|Tuple) ", "", detail["msg"]).replace("valid tuple", "list")

@@ -84,7 +84,7 @@ def test_the_fingerprint_tells_parameters_and_data_apart(training_split: Split, 
     image_changed = np.array(training_split.images)
     image_changed[0, 0, 0, 0] ^= 1
     other = Split(
-        image_changed, *(getattr(training_split, name) for name in ("labels", "classes", "folder_sizes", "names"))
+        image_changed, *(getattr(training_split, name) for name in ("labels", "classes", "folder_sizes", "image_names"))
     )
     assert of() == of()
     assert len({of(), of(seed=2), of(momentum=0.8), of(train=other), of(parts=3)}) == 5
