@@ -50,7 +50,7 @@ class Contender:
         # Without the arithmetic of this process, which a contender of the pipeline's own sets up again.
         own = {key: value for key, value in os.environ.items() if key not in arithmetic.ENVIRONMENT}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", name, str(folders), settings.model_dump_json()],
+            [sys.executable, "-m", "benchmarks.worker", name, str(folders), settings.model_dump_json(by_alias=True)],
             env=own | variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
