@@ -48,7 +48,7 @@ def _perform(
     seconds = None if wanted.minutes is None else 60 * wanted.minutes
     todo, preparations = preparation.prepared(missing, defaults, here.commit)
     with ExitStack() as stack:
-        others = None if scheduler is None else stack.enter_context(cluster.of_others(scheduler))
+        others = None if scheduler is None else stack.enter_context(cluster.on_scheduler(scheduler))
         client, folder = stack.enter_context(cluster.on_this_machine(wanted.cores))
         print(f"sweep: what runs where is shown at {(others or client).dashboard_link}", flush=True)
         there = runs.found(here.commit)

@@ -42,7 +42,7 @@ def on_this_machine(cores: int) -> Iterator[tuple[Client, Path]]:
 
 
 @contextmanager
-def of_others(address: str) -> Iterator[Client]:
+def on_scheduler(address: str) -> Iterator[Client]:
     """A cluster whose scheduler is at ``address``.
 
     Raises:
@@ -71,7 +71,7 @@ def perform_all(
     failed: dict[str, str] = {}
     begin = time.monotonic()
     futures = [client.submit(_task(run, source, folder, cores, seconds), key=run.name) for run in todo]
-    shown = Progress("sweep", len(todo), "runs")
+    bar = Progress("sweep", len(todo), "runs")
     try:
         # Each result is taken at once and given up, so that a worker that dies later takes no finished run with it.
         for done, (future, result) in enumerate(as_completed(futures, with_results=True, raise_errors=False), start=1):
@@ -80,16 +80,16 @@ def perform_all(
             if result:
                 failed[future.key] = result
                 indented = "\n".join(f"    {line}" for line in result.splitlines())
-                shown.say(f"{future.key} failed:\n{indented}")
+                bar.say(f"{future.key} failed:\n{indented}")
             future.release()
             left = len(todo) - done
             running = min(left, sum(client.nthreads().values()))
             minutes = (time.monotonic() - begin) / done * left / 60
-            shown.say(
+            bar.say(
                 f"{done - len(failed)} done, {len(failed)} failed, {running} running, {left - running} waiting; "
                 f"about {minutes:.0f} minutes left"
             )
-            shown.advance(1)
+            bar.advance(1)
     except BaseException:
         # What runs on this machine is ended, and removes its clone. Workers elsewhere end what they have begun.
         perform.end_all()
@@ -98,7 +98,7 @@ def perform_all(
                 wait([future for future in futures if not future.done()], timeout=SECONDS_TO_END)
         raise
     finally:
-        shown.close()
+        bar.close()
     return failed
 
 

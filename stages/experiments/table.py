@@ -63,12 +63,12 @@ class Table:
 
 def table(metric: str, values: dict[str, dict[int, float]]) -> Table:
     """Summarise ``values``, the metric by setting and seed; a setting without runs is passed over."""
-    present = {setting: of_setting for setting, of_setting in values.items() if of_setting}
+    present = {setting: by_seed for setting, by_seed in values.items() if by_seed}
     first = next(iter(values))
     differences = [
-        _difference(setting, first, of_setting, values[first])
-        for setting, of_setting in present.items()
-        if setting != first and values[first].keys() & of_setting.keys()
+        _difference(setting, first, by_seed, values[first])
+        for setting, by_seed in present.items()
+        if setting != first and values[first].keys() & by_seed.keys()
     ]
     return Table(metric, present, [_summary(*each) for each in present.items()], differences)
 
@@ -87,8 +87,8 @@ def _summary(setting: str, by_seed: dict[int, float]) -> Summary:
     )
 
 
-def _difference(setting: str, first: str, by_seed: dict[int, float], of_first: dict[int, float]) -> Difference:
-    differences = np.array([value - of_first[seed] for seed, value in by_seed.items() if seed in of_first])
+def _difference(setting: str, first: str, by_seed: dict[int, float], first_by_seed: dict[int, float]) -> Difference:
+    differences = np.array([value - first_by_seed[seed] for seed, value in by_seed.items() if seed in first_by_seed])
     p = None
     if len(differences) > 1 and np.ptp(differences) > 0:
         p = float(stats.ttest_1samp(differences, 0).pvalue)
