@@ -46,13 +46,18 @@ def train() -> None:
         raise UserError("the training and the validation split are of two runs of verify; run `dvc repro verify`")
     images = len(train_split.images)
 
-    def on_start(network: keras.Model) -> None:
+    def keep(state: TrainingState) -> None:
+        if state.history:
+            interrupts.say_if_interrupted(f"epochs 1 to {len(state.history)} are kept; `dvc repro` goes on from there")
+
+    def on_start(network: keras.Model, state: TrainingState) -> None:
+        keep(state)
         print(f"train: {network.count_params():,} parameters, {images:,} images", flush=True)
 
     with progress("train", settings.train.epochs * images, "images") as bar:
 
         def on_epoch(state: TrainingState) -> None:
-            interrupts.say_if_interrupted(f"epochs 1 to {len(state.history)} are kept; `dvc repro` goes on from there")
+            keep(state)
             history.write_epochs(Path("metrics/history.csv"), state.history)
             bar.say(state.last_epoch_in_words())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,8 +28,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def interrupted_after_epoch(number: int, folder: Path) -> tuple[str, str]:
-    """What the stage prints, and its errors, if Ctrl-C comes once the epoch is done."""
+def interrupted_after(line: str, folder: Path) -> tuple[str, str]:
+    """What the stage prints, and its errors, if Ctrl-C comes once it has printed ``line``."""
     with subprocess.Popen(
         [sys.executable, "-m", "stages.train"],
         cwd=folder,
@@ -42,12 +43,19 @@ def interrupted_after_epoch(number: int, folder: Path) -> tuple[str, str]:
     ) as process:
         assert process.stdout is not None
         printed = ""
-        while f"epoch {number:2}:" not in printed and process.poll() is None:
+        while line not in printed and process.poll() is None:
             printed += process.stdout.readline()
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate()
     assert process.returncode == 128 + signal.SIGINT
     return printed + rest, errors
+
+
+def epochs_kept(errors: str) -> int:
+    line = r"train: interrupted; epochs 1 to (\d+) are kept; `dvc repro` goes on from there"
+    found = re.fullmatch(line, errors.strip())
+    assert found, errors
+    return int(found[1])
 
 
 def epochs_on_disk(folder: Path) -> list[int]:
@@ -57,12 +65,13 @@ def epochs_on_disk(folder: Path) -> list[int]:
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_the_finished_epochs_says_so_and_the_next_run_goes_on_from_there(folder: Path) -> None:
-    _, errors = interrupted_after_epoch(2, folder)
-    kept = len(epochs_on_disk(folder))
+    kept = epochs_kept(interrupted_after("epoch  2:", folder)[1])
     assert kept >= 2
-    assert errors.strip() == f"train: interrupted; epochs 1 to {kept} are kept; `dvc repro` goes on from there"
-    printed, _ = interrupted_after_epoch(kept + 1, folder)
+    printed, errors = interrupted_after("parameters, 20 images", folder)
     assert f"train: goes on after epoch {kept}, from .resume/train.npz\n" in printed
+    assert epochs_kept(errors) == kept
+    printed, errors = interrupted_after(f"epoch {kept + 1:2}:", folder)
     assert "epoch  1:" not in printed
+    assert epochs_kept(errors) > kept
     assert epochs_on_disk(folder)[: kept + 1] == list(range(1, kept + 2))
     assert not (folder / "models").exists()

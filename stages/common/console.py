@@ -82,7 +82,12 @@ class Progress:
         )
 
     def advance(self, count: int) -> None:
-        """Count ``count`` more units as done."""
+        """Count ``count`` more units as done.
+
+        Raises:
+            KeyboardInterrupt: there was an interrupt, and the work went on nevertheless.
+        """
+        interrupts.raise_if_received()
         self._done += count
         if self._bar is not None:
             self._bar.update(count)

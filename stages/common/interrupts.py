@@ -3,7 +3,8 @@
 - While modules load, nothing has been written, and the process ends at once. An exception would not do: many libraries
   swallow one that comes during their import, or turn it into an error of their own.
 - While the stage works, the first signal raises ``KeyboardInterrupt``, so that half-written files are removed. A second
-  one ends the process at once, like ``kill -9``.
+  one ends the process at once, like ``kill -9``. Where the exception comes while Python or a library tidies up, it is
+  printed or dropped there, and the work would go on; so long work asks now and then whether there was a signal.
 - When the stage is done, signals are ignored: there is nothing left to stop.
 """
 
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 _done_so_far = "nothing was left half-written"
+_received: list[int] = []
 
 SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
@@ -44,12 +46,12 @@ def handled(name: str) -> Iterator[None]:
     Raises:
         SystemExit: there was an interrupt; the code is 128 plus the signal's number, as in shells.
     """
-    received: list[int] = []
+    _received.clear()
 
     def handle(number: int, _: object) -> None:
-        if received:
+        if _received:
             _end_at_once(name, number)
-        received.append(number)
+        _received.append(number)
         raise KeyboardInterrupt
 
     try:
@@ -57,13 +59,23 @@ def handled(name: str) -> Iterator[None]:
         yield
     except BaseException:
         # Of any type, because libraries turn a KeyboardInterrupt into errors of their own.
-        if received:
+        if _received:
             _handle(signal.SIG_IGN)
-            _say(name, received[0])
-            sys.exit(128 + received[0])
+            _say(name, _received[0])
+            sys.exit(128 + _received[0])
         raise
     finally:
         _handle(signal.SIG_IGN)
+
+
+def raise_if_received() -> None:
+    """Raise the exception of an interrupt once more, for work that goes on because it was lost.
+
+    Raises:
+        KeyboardInterrupt: there was an interrupt.
+    """
+    if _received:
+        raise KeyboardInterrupt
 
 
 @contextmanager

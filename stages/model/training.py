@@ -43,7 +43,7 @@ def train(
     training: Split,
     validation: Split,
     *,
-    on_start: Callable[[keras.Model], None] = lambda network: None,
+    on_start: Callable[[keras.Model, TrainingState], None] = lambda network, state: None,
     on_images: Callable[[int], None] = lambda count: None,
     on_epoch: Callable[[TrainingState], None] = lambda state: None,
     resume_at: Path | None = None,
@@ -54,7 +54,7 @@ def train(
     by the disk. Beside them there are the weights, several times, and what the network makes of one batch.
 
     Args:
-        on_start: is given the untrained network.
+        on_start: is given the network and the state that the training begins with, or goes on with.
         on_images: is given the number of images that were trained on since the last call.
         on_epoch: is given the state after each epoch, once it is safe in the resume point.
         resume_at: a file that keeps the state after each epoch, and from which a killed training goes on. It is left
@@ -67,13 +67,13 @@ def train(
         arithmetic.use_all_instructions()
     keras.utils.set_random_seed(seed)
     trained = network.build(model, training.images.shape[1], len(training.classes))
-    on_start(trained)
     predicting = network.for_predictions(model, trained)
     optimizer = optimizers.build(recipe, trained)
     take_steps = steps.build(trained, optimizer, recipe, _class_weights(recipe, training))
     evaluate = evaluation(predicting, validation)
     point = resume_at and ResumePoint(resume_at, fingerprint(seed, [model, recipe], [training, validation]))
     state = (point and point.load(trained, optimizer)) or TrainingState.start(recipe)
+    on_start(trained, state)
     on_images(len(state.history) * len(training.labels))
     while len(state.history) < recipe.epochs and not state.stopped_early:
         number = len(state.history) + 1

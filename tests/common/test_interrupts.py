@@ -110,6 +110,24 @@ def test_an_interrupt_that_a_library_turns_into_its_own_error_is_one_line(tmp_pa
     assert end(process) == (130, f"stage: {INTERRUPTED}")
 
 
+def test_an_interrupt_that_a_library_swallows_ends_work_that_shows_progress(tmp_path: Path) -> None:
+    body = """
+    from stages.common.console import progress
+    class Tidying:
+        def __del__(self): wait(0.5)  # Python prints an exception in here, and goes on
+    Tidying()
+    with progress('stage', 6000, 'steps') as bar:
+        for _ in range(6000):
+            time.sleep(0.01)
+            bar.advance(1)"""
+    process = run_stage(body, tmp_path)
+    process.send_signal(signal.SIGINT)
+    code, errors = end(process)
+    assert code == 130
+    assert "Exception ignored in" in errors
+    assert errors.endswith(f"stage: {INTERRUPTED}")
+
+
 def test_who_cannot_wait_presses_ctrl_c_again(tmp_path: Path) -> None:
     process = run_stage("    try: wait(60)\n    finally: open('tidying', 'w').close(); time.sleep(60)", tmp_path)
     process.send_signal(signal.SIGINT)
