@@ -112,10 +112,15 @@ class StubProject:
         printed = process.communicate()[0]
         return process.returncode, printed
 
-    def experiments(self) -> list[str]:
+    def experiment_names(self, remote: str = ".") -> list[str]:
+        """Of this repository, or of a remote of it."""
+        refs = self.run("git", "ls-remote", remote, "refs/exps/*").split()[1::2]
+        names = [ref.split("/")[-1] for ref in refs]
+        return [name for name in names if not name.startswith("EXEC")]
+
+    def experiments(self, remote: str = ".") -> list[str]:
         """The titles of the experiments, without the checksums."""
-        names = self.run("git", "for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps").split()
-        return sorted(name.rpartition("-")[0] for name in names if not name.startswith("EXEC"))
+        return sorted(name.rpartition("-")[0] for name in self.experiment_names(remote))
 
     def logged(self, stage: str) -> list[str]:
         """The seed and the epochs of each time that ``stage`` was run, by any process."""

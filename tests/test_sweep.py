@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.clusters import processes_in, until
 from tests.stub_projects import StubProject
 
 pytestmark = pytest.mark.slow
@@ -18,13 +17,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def project(tmp_path: Path) -> StubProject:
     return StubProject(tmp_path / "project")
-
-
-def until(condition: Callable[[], object], seconds: float = 600) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def test_a_sweep_makes_each_run_once_and_more_seeds_make_only_theirs(project: StubProject) -> None:
@@ -95,15 +87,3 @@ def test_a_killed_sweep_leaves_no_process_and_the_next_makes_what_is_missing(
     assert "sweep: 2 runs, 1 of them are there already\n" in printed
     assert project.logged("test") == ["1 2", "1 3", "1 99"]
     assert project.leftovers() == []
-
-
-def processes_in(folder: Path) -> list[int]:
-    """The processes whose current folder is ``folder`` or lies in it."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdecimal() and (entry / "cwd").readlink().is_relative_to(folder):
-                found.append(int(entry.name))
-        except OSError:  # it has ended, or is another user's
-            continue
-    return found

@@ -4,60 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from tests.clusters import Cluster, until
 from tests.stub_projects import StubProject
 
 pytestmark = pytest.mark.slow
 S3_ACCOUNT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-
-
-class Cluster:
-    """A scheduler, and workers in empty folders of their own, from which the project's code can't be imported."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.folder, self.environment = folder, environment
-        self.contact = folder / "scheduler.json"
-        self.processes = [self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")]
-        until(self.contact.exists)
-        self.address: str = json.loads(self.contact.read_text())["address"]
-
-    def start_worker(self, name: str) -> subprocess.Popen[bytes]:
-        options = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(self.folder / name))
-        self.processes.append(self._start("worker", "--name", name, *options))
-        return self.processes[-1]
-
-    def _start(self, kind: str, *options: str) -> subprocess.Popen[bytes]:
-        own = self.folder / options[1] if kind == "worker" else self.folder / kind
-        own.mkdir(parents=True)
-        command = [
-            sys.executable,
-            "-m",
-            f"distributed.cli.dask_{kind}",
-            "--scheduler-file",
-            str(self.contact),
-            *options,
-        ]
-        return subprocess.Popen(command, cwd=own, env=self.environment)
-
-    def close(self) -> None:
-        for process in reversed(self.processes):
-            process.kill()
-            process.wait()
-
-
-def until(condition: Callable[[], object], seconds: float = 600) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -102,15 +60,12 @@ def test_one_worker_is_killed_and_another_joins_late_and_every_run_is_there_once
         cluster.close()
     assert sweep.returncode == 0, printed
     assert "sweep: 4 done, 0 failed, 0 running, 0 waiting" in printed
-    refs = project.run("git", "ls-remote", "origin", "refs/exps/*").split()[1::2]
-    assert sorted(ref.split("/")[-1].rpartition("-")[0] for ref in refs) == [
-        "dataset", "two-seed1", "two-seed2", "two-seed3", "two-seed4",
-    ]  # fmt: skip
+    assert project.experiments("origin") == ["dataset", "two-seed1", "two-seed2", "two-seed3", "two-seed4"]
     assert project.logged("verify") == ["1 30"]
     assert set(project.logged("test")) == {"1 2", "2 2", "3 2", "4 2"}
     values = json.loads((project.folder / "sweeps/one.json").read_text())[0]["values"]
     assert values == {"two": {"1": 0.52, "2": 0.54, "3": 0.56, "4": 0.58}}
-    name = next(ref.split("/")[-1] for ref in refs if "two-seed3" in ref)
+    name = next(name for name in project.experiment_names("origin") if "two-seed3" in name)
     project.run("dvc", "exp", "pull", "origin", name)
     project.run("dvc", "exp", "apply", name)
     assert (project.folder / "models/model").read_text() == "3 2"

@@ -74,7 +74,9 @@ def perform_all(
     bar = Progress("sweep", len(todo), "runs")
     try:
         # Each result is taken at once and given up, so that a worker that dies later takes no finished run with it.
-        for done, (future, result) in enumerate(as_completed(futures, with_results=True, raise_errors=False), start=1):
+        # By the client's own loop: that of another client is another thread, and would spoil the connection.
+        ended = as_completed(futures, loop=client.loop, with_results=True, raise_errors=False)
+        for done, (future, result) in enumerate(ended, start=1):
             if future.status != "finished":
                 result = f"lost: {result}"
             if result:

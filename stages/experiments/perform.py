@@ -197,8 +197,6 @@ def command(
     Raises:
         FailedError: it ended with another code than 0, or did not end in time.
     """
-    if _ended:
-        raise FailedError("ended")
     # `python` in dvc.yaml is the interpreter of this process, whatever the user's path says.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     process = subprocess.Popen(
@@ -211,6 +209,8 @@ def command(
     )
     assert process.stdin is not None
     _leashes.add(process.stdin)
+    if _ended:
+        process.stdin.close()
     try:
         code = process.wait(seconds)
     except subprocess.TimeoutExpired:
