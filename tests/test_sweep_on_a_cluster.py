@@ -60,6 +60,7 @@ def test_one_worker_is_killed_and_another_joins_late_and_every_run_is_there_once
         cluster.close()
     assert sweep.returncode == 0, printed
     assert "sweep: 4 done, 0 failed, 0 running, 0 waiting" in printed
+    assert "Traceback" not in printed  # of the threads of Dask's
     assert project.experiments("origin") == ["dataset", "two-seed1", "two-seed2", "two-seed3", "two-seed4"]
     assert project.logged("verify") == ["1 30"]
     assert set(project.logged("test")) == {"1 2", "2 2", "3 2", "4 2"}
