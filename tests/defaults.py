@@ -5,6 +5,8 @@ The parameters are a frozen copy, ``tests/params.yaml``, so that the tests stay 
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,4 +44,9 @@ SETTINGS = parameters.load(PARAMS_FILE)
 
 def parameter_values(file: Path = PARAMS_FILE) -> dict[str, Any]:
     """What a parameter file says, to change and to write; PyYAML would read YAML 1.1, in which ``off`` is False."""
-    return parameter_file.parse(file.read_bytes(), str(file))
+    return deepcopy(_parsed(file.read_bytes()))
+
+
+@cache
+def _parsed(content: bytes) -> dict[str, Any]:
+    return parameter_file.parse(content, "params.yaml")

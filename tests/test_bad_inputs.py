@@ -275,6 +275,7 @@ BAD_INPUTS: list[tuple[str, str, Spoil, str]] = [
     ("huge number", "verify", parameter("epochs", str(10**30)), f"params.yaml: train.epochs: {10**30} is not allowed; should be less than or equal to 100000"),
     ("number of 5,000 digits", "verify", parameter("epochs", "9" * 5_000), ": a number of 5,000 characters is not allowed"),
 ]  # fmt: skip
+SLOW = {"deeply nested parameters", "download without an answer"}
 
 
 @pytest.fixture
@@ -318,7 +319,8 @@ def run(stage: str) -> object:
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")  # zipfile's, of the zip that has one
 @pytest.mark.parametrize(
-    ("stage", "spoil", "message"), [row[1:] for row in BAD_INPUTS], ids=[row[0] for row in BAD_INPUTS]
+    ("stage", "spoil", "message"),
+    [pytest.param(*row, id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name, *row in BAD_INPUTS],
 )
 def test_a_bad_input_ends_in_one_clear_message(
     project: Path, capsys: pytest.CaptureFixture[str], stage: str, spoil: Spoil, message: str

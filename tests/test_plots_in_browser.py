@@ -8,11 +8,13 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from playwright.sync_api import Browser
+
+if TYPE_CHECKING:  # the quick tests load this file too
+    from playwright.sync_api import Browser
 
 from tests.defaults import ROOT
 from tests.projects import Project, new_project

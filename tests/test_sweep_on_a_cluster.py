@@ -7,9 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.clusters import Cluster, until
 from tests.stub_projects import StubProject
@@ -26,6 +24,9 @@ def remote(
     if request.param == "folder":
         yield [["add", "--default", "storage", str(tmp_path / "storage")]]
         return
+    import boto3  # here, since the quick tests load this file too
+    from moto.server import ThreadedMotoServer
+
     for name, value in S3_ACCOUNT.items():
         monkeypatch.setenv(name, value)
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)

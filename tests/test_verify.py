@@ -217,6 +217,7 @@ def test_a_warning_that_may_be_the_reason_of_a_failure_is_told_with_it(root: Pat
     assert fail() == "dataset.validation: its folders hold no image that can be used"
 
 
+@pytest.mark.slow
 def test_folders_as_people_make_them_are_packed_like_plain_ones(root: Path) -> None:
     """Unpacked into a folder of its own name; nested; zipped by two programs; all with litter."""
     verify()
@@ -268,6 +269,7 @@ def test_a_failure_leaves_the_outputs_of_an_earlier_run_and_success_no_failures(
     assert not Path("data/failures.csv").exists()
 
 
+@pytest.mark.slow
 def test_a_new_run_replaces_all_outputs(root: Path) -> None:
     verify()
     before = output_bytes()

@@ -25,7 +25,7 @@ from tests.clusters import Cluster, processes_in, until
 from tests.stub_projects import StubProject
 
 WORKERS = "one", "two"
-SECONDS_BETWEEN_KILLS = 2.0, 15.0
+SECONDS_BETWEEN_KILLS = 5.0, 55.0  # a run takes about 10
 SECONDS_WITHOUT_A_RUN = 300.0  # after which the sweep is stuck
 
 

@@ -74,7 +74,7 @@ def test_a_download_succeeds(
         (wrong_bytes, 1, "the server sent a file of the right size with a wrong checksum"),
         (endless, 1, "the server sends more than the 1,000,000 bytes of the archive"),
         (hung_up, 3, "the connection broke off (0 of 1,000,000 bytes have arrived)"),
-        (silent, 3, "no answer within 0.8 s (0 of 1,000,000 bytes have arrived)"),
+        pytest.param(silent, 3, "no answer within 0.8 s (0 of 1,000,000 bytes have arrived)", marks=pytest.mark.slow),
     ],
 )
 def test_a_download_fails_with_a_reason(
@@ -96,6 +96,7 @@ def test_a_server_that_always_breaks_off_at_the_same_place_is_given_up(tmp_path:
     assert len(server.ranges) == 4  # the first brought something new, the next three did not
 
 
+@pytest.mark.slow
 def test_a_trickle_can_not_outlast_the_deadline(tmp_path: Path, server: Server) -> None:
     server.behaviours = [trickle]
     start = time.monotonic()

@@ -62,7 +62,13 @@ def end(process: subprocess.Popen[str]) -> tuple[int, str]:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="this system does not tell which signals a process catches")
 @pytest.mark.parametrize(
     ("stage", "seconds"),
-    [("train", 0), ("train", 0.1), ("train", 0.3), ("train", 0.6), ("train", 1), ("verify", 0), ("compare", 0)],
+    [
+        ("train", 0),
+        ("train", 0.3),
+        *(pytest.param("train", seconds, marks=pytest.mark.slow) for seconds in (0.1, 0.6, 1)),
+        ("verify", 0),
+        ("compare", 0),
+    ],
 )
 def test_ctrl_c_while_modules_are_loaded_is_one_line(stage: str, seconds: float, tmp_path: Path) -> None:
     process = start("-m", f"stages.{stage}", folder=tmp_path)

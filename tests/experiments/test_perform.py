@@ -20,6 +20,7 @@ FAMILY = [
 ]
 
 
+@pytest.mark.slow
 def test_a_command_that_takes_too_long_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as witness:
         assert witness.stdin is not None
@@ -28,6 +29,7 @@ def test_a_command_that_takes_too_long_is_killed_with_all_that_it_started(tmp_pa
         witness.communicate()  # ends only when no other process has the pipe
 
 
+@pytest.mark.slow
 def test_a_command_is_killed_with_the_process_that_waits_for_it(tmp_path: Path) -> None:
     script = f"from pathlib import Path; from stages.experiments.perform import command; command({FAMILY!r}, Path('.'))"
     waiting = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, Page
+
+if TYPE_CHECKING:  # the quick tests load this file too
+    from playwright.sync_api import Browser, Page
 
 from stages.page.render import as_html
 from tests.tiny_page import CLASSES, some_page
@@ -88,6 +89,8 @@ def test_axe_finds_no_violation(page: Page, scheme: Literal["light", "dark"], en
     page.emulate_media(color_scheme=scheme)
     if enlarged:
         page.get_by_role("button", name="Confusion matrix").click()
+    from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # as above
+
     results = Axe().run(page)
     assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in results.response["violations"]] == []
 
