@@ -37,7 +37,7 @@ else:
         sys.exit("thirteen brings bad luck")
     time.sleep(3600 if epochs == 99 else float(os.environ.get("STUB_SECONDS", "0")))
     Path("models/model").write_text(f"{seed} {epochs}")
-    Path("metrics/test.json").write_text(json.dumps({"accuracy": 0.5 + 0.01 * seed * epochs}))
+    Path("metrics/test.json").write_text(json.dumps({"accuracy": 0.5 + 0.01 * seed * epochs, "drops": [seed]}))
 """
 STAGES: dict[str, Any] = {
     "verify": {

@@ -20,7 +20,7 @@ def project(tmp_path: Path) -> StubProject:
 
 
 def test_a_sweep_makes_each_run_once_and_more_seeds_make_only_theirs(project: StubProject) -> None:
-    project.write("sweeps/one.yaml", "recipes: [baseline, two]\nseeds: [1, 2]")
+    project.write("sweeps/one.yaml", "recipes: [baseline, two]\nseeds: [1, 2]\nmetrics: [test.accuracy, test.drops.0]")
     project.commit()
     code, printed = project.sweep()
     assert code == 0, printed
@@ -31,6 +31,7 @@ def test_a_sweep_makes_each_run_once_and_more_seeds_make_only_theirs(project: St
     assert project.logged("test") == ["1 2", "1 30", "2 2", "2 30"]
     table = json.loads((project.folder / "sweeps/one.json").read_text())
     assert table[0]["values"] == {"baseline": {"1": 0.8, "2": 1.1}, "two": {"1": 0.52, "2": 0.54}}
+    assert table[1]["values"] == {"baseline": {"1": 1.0, "2": 2.0}, "two": {"1": 1.0, "2": 2.0}}
     assert "| two     | 2     | -0.4200 " in (project.folder / "sweeps/one.md").read_text()
     assert project.run("git", "status", "--porcelain").split() == [
         "??", "sweeps/one.json", "??", "sweeps/one.md", "??", "sweeps/one.png",

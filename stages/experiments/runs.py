@@ -114,17 +114,20 @@ def found(commit: str) -> dict[str, str]:
 
 
 def metric(name: str, source: Source, metric: str) -> float:
-    """The ``metric`` of a run, given as ``FILE.KEY`` for a key of ``metrics/FILE.json``.
+    """The ``metric`` of a run, given as ``FILE.KEY`` for a key of ``metrics/FILE.json``, or for keys one in the other.
 
     Raises:
         UserError: there is no such number.
     """
-    file, key = metric.split(".")
+    file, *keys = metric.split(".")
     path = Path(source.folder, "metrics", f"{file}.json").as_posix()
     try:
-        return float(json.loads(git("show", f"{refs_of(source.commit)}/{name}:{path}"))[key])
+        value = json.loads(git("show", f"{refs_of(source.commit)}/{name}:{path}"))
+        for key in keys:
+            value = value[int(key) if isinstance(value, list) else key]
+        return float(value)
     except (LookupError, TypeError, ValueError):
-        raise UserError(f"{metric}: {path} of {name} holds no number under {key}") from None
+        raise UserError(f"{metric}: {path} of {name} holds no number under {'.'.join(keys)}") from None
 
 
 def checksum(name: str) -> str:

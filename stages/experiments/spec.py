@@ -23,7 +23,7 @@ class Spec(Section):
         recipes: names of files in ``recipes/``.
         values: lists of values by the dotted name of a parameter, put into each recipe.
         seeds: the same for all, so that runs can be compared pair by pair.
-        metrics: each as ``FILE.KEY`` of ``metrics/FILE.json``.
+        metrics: each as ``FILE.KEY`` of ``metrics/FILE.json``, with further keys, or places in a list, behind it.
         cores: that each run may use. On these depend neither results nor names.
         minutes: after which a run is ended and counts as failed; None for never.
     """
@@ -31,7 +31,7 @@ class Spec(Section):
     recipes: Annotated[tuple[str, ...], Field(min_length=1)] = ("baseline",)
     values: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default={})
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
-    metrics: Annotated[tuple[Annotated[str, Field(pattern=r"^\w+\.\w+$")], ...], Field(min_length=1)] = (
+    metrics: Annotated[tuple[Annotated[str, Field(pattern=r"^\w+(\.\w+)+$")], ...], Field(min_length=1)] = (
         "test.accuracy",
     )
     cores: PositiveInt = 1
