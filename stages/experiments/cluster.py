@@ -25,8 +25,13 @@ def on_this_machine(cores: int) -> Iterator[tuple[Client, Path]]:
 
     Threads do, since a run is processes of its own, for which a thread waits.
     """
+    settings = {
+        "distributed.dashboard.link": "http://127.0.0.1:{port}/status",
+        # Would look a hundred times a second what the waiting threads do, and take a fortieth of a core for it.
+        "distributed.worker.profile.enabled": False,
+    }
     with (
-        dask.config.set({"distributed.dashboard.link": "http://127.0.0.1:{port}/status"}),
+        dask.config.set(settings),
         runs.workplace() as folder,
         LocalCluster(
             processes=False,
