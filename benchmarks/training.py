@@ -89,7 +89,7 @@ def measure(rounds: int, title: str, names: Sequence[str], variables: dict[str, 
     names = [name for name in names if find_spec("torch") or "pytorch" not in name]
     products: list[float] = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        for name in (*settings.dataset.train, *settings.dataset.validation):
+        for name in (*settings.dataset.splits["train"], *settings.dataset.splits["validation"]):
             zipfile.ZipFile(ROOT / settings.dataset.root / f"{name}.zip").extractall(Path(folder, name))
         contenders = [Contender(name, Path(folder), settings, variables) for name in names]
         for contender in contenders:

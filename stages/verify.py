@@ -32,6 +32,7 @@ from stages.common.parameter_file import Excerpt
 from stages.dataset import checks, metrics, near_pairs
 from stages.dataset.checks import Issue, Outcome
 from stages.dataset.decoding import Decoded, decode, tasks_of
+from stages.dataset.division import divided, groups_by_name
 from stages.dataset.image_folders import ImageFolder, list_images
 from stages.dataset.inspection import Inspection
 from stages.dataset.near_pairs import FoundPair
@@ -59,10 +60,11 @@ def verify() -> None:
     dataset = settings.dataset
     _keep_images_out_of_git(dataset.root)
     folders = _list_folders(dataset)
+    groups = groups_by_name(folders["train"], dataset)  # before the images are decoded, which takes longest
     with all_or_none() as place:
         parts = {split: place(VERIFIED / split) for split in folders}
         images = _decode(folders, parts, dataset)
-        inspection = Inspection(folders, images, dataset.thresholds)
+        inspection = divided(Inspection(folders, images, dataset.thresholds), groups, dataset)
         outcomes = checks.run(inspection, dataset)
         _stop_at_failures(inspection, dataset, outcomes)
         _pack(inspection, parts, dataset.resize)
@@ -139,12 +141,15 @@ def _stop_at_failures(inspection: Inspection, dataset: Dataset, outcomes: Sequen
 
 
 def _pack(inspection: Inspection, parts: Mapping[str, Path], resize: Resize) -> None:
-    for index, part in enumerate(parts.values()):
-        in_split = inspection.split_of == index
-        keep = inspection.readable[in_split]
-        if not keep.all():
-            packed.keep_images(part, keep)
-        rows = np.flatnonzero(in_split)[keep]
+    decoded = [sum(len(folder.members) for folder in folders) for folders in inspection.folders.values()]
+    first_rows = np.cumsum([0, *decoded])
+    # The training images come last, because validation and test may be divided off them.
+    for index, part in reversed(list(enumerate(parts.values()))):
+        rows = np.flatnonzero(inspection.readable & (inspection.split_of == index))
+        if not decoded[index]:
+            packed.copy_images(parts["train"], rows, part)
+        elif len(rows) < decoded[index]:
+            packed.keep_images(part, rows - first_rows[index])
         sizes = np.bincount(inspection.folder_of[rows], minlength=len(inspection.all_folders))
         names = [inspection.image_names[row] for row in rows]
         packed.complete(

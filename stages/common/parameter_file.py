@@ -148,6 +148,8 @@ def _key(location: tuple[int | str, ...], values: Any) -> str:
     for depth, part in enumerate(location, start=1):
         if isinstance(part, int):
             key += f"[{part}]"
+        elif not isinstance(values, dict):
+            continue
         elif part in values or (depth == len(location) and part not in values.values()):
             key += f".{printable(part)}"
         else:

@@ -25,11 +25,13 @@ class Inspection:
         folders: by the name of the split.
         images: of all folders, one after the other.
         thresholds: for the search for near duplicates.
+        division: shape (n,), the index of each image's split in ``folders``; None if it is that of its folder.
     """
 
     folders: Mapping[str, tuple[ImageFolder, ...]]
     images: Decoded
     thresholds: Thresholds
+    division: NDArray[np.int32] | None = None
 
     @cached_property
     def all_folders(self) -> tuple[ImageFolder, ...]:
@@ -61,6 +63,8 @@ class Inspection:
     @cached_property
     def split_of(self) -> NDArray[np.int32]:
         """Shape (n,), the index of each image's split in :attr:`folders`."""
+        if self.division is not None:
+            return self.division
         sizes = [sum(len(folder.members) for folder in folders) for folders in self.folders.values()]
         return np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from stages.common.file_names import refusal
 from stages.common.parameter_file import Fraction, PositiveInt, Section, Share
@@ -32,6 +33,16 @@ def _root(root: str) -> str:
             relation = "holds" if output.is_relative_to(images) else "lies in"
             raise ValueError(f"it {relation} {name}, which the pipeline writes; use another folder, such as data/mine")
     return root
+
+
+def _pattern(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"it is no regular expression: {error}") from None
+    if groups != 1:
+        raise ValueError("should have one pair of parentheses, as in (patient[0-9]+)")
+    return pattern
 
 
 FolderNames = Annotated[tuple[Annotated[str, AfterValidator(_folder_name)], ...], Field(min_length=1)]
@@ -59,13 +70,63 @@ class Thresholds(Section):
     drift_significance: Share
 
 
+class Fold(Section):
+    """The validation split as one of several equal parts of the images that are not test images."""
+
+    folds: Annotated[int, Field(ge=2)]
+    fold: PositiveInt
+
+    @field_validator("fold")
+    @classmethod
+    def _one_of_them(cls, fold: int, info: ValidationInfo) -> int:
+        if fold > info.data.get("folds", fold):
+            raise ValueError(f"should be at most {info.data['folds']}, the number of folds")
+        return fold
+
+
+class Division(Section):
+    """How validation and test images are divided off those of the training folders.
+
+    Attributes:
+        seed: decides which images go where. It is not that of the training.
+        group: a regular expression with one pair of parentheses. Images stay together if it finds the same text in
+            their names. None: each image goes by itself.
+        near_duplicates: whether these stay together too. Exact copies always do.
+    """
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    group: Annotated[str, AfterValidator(_pattern)] | None
+    near_duplicates: bool
+
+
+# The name of a form is no key, so that messages can leave it out of a key.
+Names = Annotated[FolderNames, Tag("folder names")]
+ShareOfTraining = Annotated[Share, Tag("a share")]
+OneOfFolds = Annotated[Fold, Tag("one of folds")]
+
+
+def _form(split: object) -> str:
+    return "a share" if isinstance(split, (int, float)) else "folder names"
+
+
+def _form_of_validation(split: object) -> str:
+    return "one of folds" if isinstance(split, (dict, Fold)) else _form(split)
+
+
 class Dataset(Section):
-    """The folders of each split, and what must be true of them."""
+    """Which images each split has, and what must be true of them.
+
+    Attributes:
+        train: names of folders.
+        validation, test: names of other folders, or a share of all images of the training folders, which are then
+            divided. Validation may also be one of several folds of these.
+    """
 
     root: Annotated[str, Field(min_length=1), AfterValidator(_root)]
     train: FolderNames
-    validation: FolderNames
-    test: FolderNames
+    validation: Annotated[Names | ShareOfTraining | OneOfFolds, Discriminator(_form_of_validation)]
+    test: Annotated[Names | ShareOfTraining, Discriminator(_form)]
+    division: Division
     image_size: Annotated[int, Field(ge=8, le=1024)]
     resize: Resize
     classes: Annotated[int, Field(ge=2)] | None
@@ -75,14 +136,31 @@ class Dataset(Section):
 
     @field_validator("train", "validation", "test")
     @classmethod
-    def _each_folder_once(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        earlier = [name for split in ("train", "validation") for name in info.data.get(split, ())]
-        for index, name in enumerate(names):
-            if name in earlier or name in names[:index]:
+    def _each_folder_once(cls, split: Any, info: ValidationInfo) -> Any:
+        earlier = [name for other in ("train", "validation") for name in _names(info.data.get(other))]
+        for index, name in enumerate(_names(split)):
+            if name in earlier or name in split[:index]:
                 raise ValueError(f"folder {name!r} is named twice; an image belongs to one split, once")
-        return names
+        return split
+
+    @field_validator("test")
+    @classmethod
+    def _some_left_to_train(cls, test: Any, info: ValidationInfo) -> Any:
+        validation = info.data.get("validation")
+        if isinstance(test, float) and isinstance(validation, float) and test + validation >= 1:
+            raise ValueError(f"with {validation} for validation it leaves no image to train on")
+        return test
 
     @property
     def splits(self) -> dict[str, tuple[str, ...]]:
-        """The folder names of each split, in the order train, validation, test."""
-        return {"train": self.train, "validation": self.validation, "test": self.test}
+        """The folder names of each split, in the order train, validation, test; none if it is divided off train."""
+        return {"train": self.train, "validation": _names(self.validation), "test": _names(self.test)}
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether validation or test is divided off the training folders."""
+        return not all(self.splits.values())
+
+
+def _names(split: Any) -> tuple[str, ...]:
+    return split if isinstance(split, tuple) else ()

@@ -79,6 +79,13 @@ class Page:
         warnings = self.dataset["warnings"]
         return [(name, level, warnings.get(name, 0)) for name, level in self.settings["dataset"]["checks"].items()]
 
+    def source(self, split: str) -> str:
+        """Where the images of a split come from: folders, or a part of those of the training folders."""
+        given = self.settings["dataset"][split]
+        if isinstance(given, dict):
+            return f"fold {given['fold']} of {given['folds']} of the training folders"
+        return f"{given:g} of the training folders" if isinstance(given, float) else ", ".join(given)
+
     @property
     def parameters(self) -> dict[str, str]:
         """Each parameter by its full name, as written in ``params.yaml``."""

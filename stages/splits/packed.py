@@ -112,19 +112,23 @@ def release(images: NDArray[np.uint8]) -> None:
         base.madvise(mmap.MADV_DONTNEED)
 
 
-def keep_images(folder: Path, keep: NDArray[np.bool_]) -> None:
-    """Drop the images of an allocated split for which ``keep``, shape (n,), is false."""
-    kept = np.flatnonzero(keep)
+def keep_images(folder: Path, rows: NDArray[np.int64]) -> None:
+    """Drop the images of an allocated split that are not in ``rows``."""
     shorter = folder / "shorter"
-    image_size = open_images(folder).shape[1]
-    allocate_images(shorter, len(kept), image_size)
-    count = at_once(image_size)
-    for start in range(0, len(kept), count):
-        rows = kept[start : start + count]
-        # Opened for each step, because a map's pages count as the process's memory until it is closed.
-        open_images(shorter)[start : start + len(rows)] = open_images(folder)[rows]
+    copy_images(folder, rows, shorter)
     os.replace(shorter / "images.npy", folder / "images.npy")
     shorter.rmdir()
+
+
+def copy_images(source: Path, rows: NDArray[np.int64], folder: Path) -> None:
+    """Allocate ``folder`` and fill it with these rows of another allocated split."""
+    image_size = open_images(source).shape[1]
+    allocate_images(folder, len(rows), image_size)
+    count = at_once(image_size)
+    for start in range(0, len(rows), count):
+        # Opened for each step, because a map's pages count as the process's memory until it is closed.
+        piece = open_images(source)[rows[start : start + count]]
+        open_images(folder)[start : start + len(piece)] = piece
 
 
 def complete(
