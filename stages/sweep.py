@@ -68,12 +68,12 @@ def _report(path: Path, wanted: Spec, planned: list[Planned], source: Source) ->
     there = runs.found(source.commit)
     tables = []
     for metric in wanted.metrics:
-        values: dict[str, dict[int, float]] = {one.setting: {} for one in planned}
+        values: dict[str, dict[str, float]] = {one.setting: {} for one in planned}
         for one in planned:
             if name := there.get(runs.checksum(one.run.name)):
-                values[one.setting][one.seed] = runs.metric(name, source, metric)
+                values[one.setting][one.repetition] = runs.metric(name, source, metric)
         if any(values.values()):
-            tables.append(table.table(metric, values))
+            tables.append(table.table(metric, values, wanted.folds))
     if not tables:
         return
     from stages.experiments.figure import dots  # here, since drawing takes a second to load

@@ -142,7 +142,8 @@ def _mistakes(error: ValidationError) -> list[ErrorDetails]:
 def _key(location: tuple[int | str, ...], values: Any) -> str:
     """A place in the file as one writes it, say ``dataset.train[2]``.
 
-    pydantic puts the name of a union's member, such as the family of a network, between the keys of the file.
+    pydantic puts the name of a union's member, such as the family of a network, between the keys of the file. The names
+    of members without a key of their own hold a space.
     """
     key = ""
     for depth, part in enumerate(location, start=1):
@@ -150,7 +151,7 @@ def _key(location: tuple[int | str, ...], values: Any) -> str:
             key += f"[{part}]"
         elif not isinstance(values, dict):
             continue
-        elif part in values or (depth == len(location) and part not in values.values()):
+        elif part in values or (depth == len(location) and part.isidentifier() and part not in values.values()):
             key += f".{printable(part)}"
         else:
             continue

@@ -113,11 +113,11 @@ def _parts(key: str, images: _Images, shares: Sequence[int], seed: Sequence[int]
     lacking = np.flatnonzero((of_class > 0) & (counts == 0).any(axis=0))
     if len(lacking):
         label = lacking[of_class[lacking].argmin()]
-        groups = len(np.unique(images.groups[images.labels == label]))
-        in_groups = f" in {groups:,} group{'s' * (groups != 1)} that stay together" if groups < of_class[label] else ""
+        number, groups = int(of_class[label]), len(np.unique(images.groups[images.labels == label]))
         raise UserError(
-            f"{key}: class {images.classes[label]} has {of_class[label]:,} image{'s' * (of_class[label] != 1)}"
-            f"{in_groups}, and not one for each of {len(shares)} parts; bring more, or change {key} in params.yaml"
+            f"{key}: a split would have no image of class {images.classes[label]}, which has {number:,} "
+            f"image{'s' * (number != 1)} in {groups:,} group{'s' * (groups != 1)}; bring more, or change {key} in "
+            "params.yaml"
         )
     wanted = np.array(shares) * len(parts) / sum(shares)
     off = np.abs(counts.sum(axis=1) - wanted) / np.maximum(TOLERANCE * wanted, len(images.classes))

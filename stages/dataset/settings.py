@@ -99,7 +99,7 @@ class Division(Section):
     near_duplicates: bool
 
 
-# The name of a form is no key, so that messages can leave it out of a key.
+# A form's name holds a space, so that messages can leave it out of a key.
 Names = Annotated[FolderNames, Tag("folder names")]
 ShareOfTraining = Annotated[Share, Tag("a share")]
 OneOfFolds = Annotated[Fold, Tag("one of folds")]

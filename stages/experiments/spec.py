@@ -7,22 +7,27 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from stages.common import parameter_file
+from stages.common.console import UserError
 from stages.common.parameter_file import PositiveInt, Section
 from stages.experiments import recipes, runs
 from stages.experiments.perform import Run
 from stages.model.settings import Seed
 
+DIVIDED = "dataset.validation"  # the parameter that says which fold validates
+
 
 class Spec(Section):
-    """A run is made for each recipe, each combination of values and each seed.
+    """A run is made for each recipe, each combination of values, each seed and, if there are folds, each fold.
 
     Attributes:
         recipes: names of files in ``recipes/``.
         values: lists of values by the dotted name of a parameter, put into each recipe.
         seeds: the same for all, so that runs can be compared pair by pair.
+        folds: into how many the images that are not test images are divided; each validates once. None: as the
+            parameters say.
         metrics: each as ``FILE.KEY`` of ``metrics/FILE.json``, with further keys, or places in a list, behind it.
         cores: that each run may use. On these depend neither results nor names.
         minutes: after which a run is ended and counts as failed; None for never.
@@ -31,6 +36,7 @@ class Spec(Section):
     recipes: Annotated[tuple[str, ...], Field(min_length=1)] = ("baseline",)
     values: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default={})
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    folds: Annotated[int, Field(ge=2)] | None = None
     metrics: Annotated[tuple[Annotated[str, Field(pattern=r"^\w+(\.\w+)+$")], ...], Field(min_length=1)] = (
         "test.accuracy",
     )
@@ -44,6 +50,13 @@ class Spec(Section):
             raise ValueError("should not vary seed, which `seeds` does")
         return values
 
+    @field_validator("folds")
+    @classmethod
+    def _without_fold(cls, folds: int | None, info: ValidationInfo) -> int | None:
+        if folds and any(key.startswith(DIVIDED) for key in info.data.get("values", {})):
+            raise ValueError(f"does not go with values of {DIVIDED}")
+        return folds
+
     @field_validator("seeds", "recipes")
     @classmethod
     def _each_once(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -53,10 +66,10 @@ class Spec(Section):
 
 
 class Planned(NamedTuple):
-    """A run of a sweep: its setting in words, its seed, and the run itself."""
+    """A run of a sweep: its setting and which of the setting's runs it is, in words, and the run itself."""
 
     setting: str
-    seed: int
+    repetition: str
     run: Run
 
 
@@ -88,10 +101,27 @@ def plan(spec: Spec, defaults: str, commit: str, name: str) -> list[Planned]:
             for key, value in combination.items():
                 text = recipes.applied(_nested(key, value), text, name)
             setting = ", ".join([recipe, *(f"{key} = {_as_list(value)}" for key, value in combination.items())])
-            for seed in spec.seeds:
-                run = runs.named(f"{recipe}-seed{seed}", recipes.applied({"seed": seed}, text, name), commit)
-                planned.append(Planned(setting, seed, run))
+            if spec.folds:
+                _refuse_folders(text, name)
+            for seed, fold in product(spec.seeds, range(1, spec.folds + 1) if spec.folds else [None]):
+                title, repetition, changes = f"{recipe}-seed{seed}", str(seed), {"seed": seed}
+                if fold:
+                    title, repetition = f"{title}-fold{fold}", f"{seed}, fold {fold}"
+                    changes |= _nested(DIVIDED, {"folds": spec.folds, "fold": fold})
+                planned.append(
+                    Planned(setting, repetition, runs.named(title, recipes.applied(changes, text, name), commit))
+                )
     return planned
+
+
+def _refuse_folders(text: str, name: str) -> None:
+    """Raise a :class:`UserError` if the validation images lie in folders of their own."""
+    validation = parameter_file.parse(text.encode(), name)["dataset"]["validation"]
+    if isinstance(validation, list):
+        raise UserError(
+            f"{name}: folds: {DIVIDED} in params.yaml names folders, which folds would leave unused; name them under "
+            f"dataset.train, and set {DIVIDED} to a share, such as 0.2"
+        )
 
 
 def _combinations(spec: Spec) -> Iterator[dict[str, Any]]:

@@ -98,6 +98,22 @@ WRONG_TYPES = (None, 2024, "x", [2024], [["x"]])
         ("dataset.test", "[true]", f"dataset.test[0]: True is not allowed; {STRINGS}"),
         ("dataset.test", "[[a]]", "dataset.test[0]: ['a'] is not allowed; should be a valid string"),
         ("dataset.test", "[]", "dataset.test: [] is not allowed; should have at least 1 item"),
+        ("dataset.test", "photos", "dataset.test: 'photos' is not allowed; should be a list"),
+        ("dataset.test", "{fold: 1}", "dataset.test: {'fold': 1} is not allowed; should be a list"),
+        ("dataset.test", "1.0", "dataset.test: 1.0 is not allowed; should be less than 1"),
+        ("dataset.validation", "0", "dataset.validation: 0 is not allowed; should be greater than 0"),
+        ("dataset.validation", "[2024]", f"dataset.validation[0]: 2024 is not allowed; {STRINGS}"),
+        ("dataset.validation", "{folds: 5}", "dataset.validation.fold: missing; every key must be given"),
+        (
+            "dataset.validation",
+            "{folds: 5, fold: 6}",
+            "dataset.validation.fold: 6 is not allowed; should be at most 5, the number of folds",
+        ),
+        (
+            "dataset.validation",
+            "{folds: 5, fold: 1, seed: 1}",
+            "dataset.validation.seed: unknown key; remove it or correct its name",
+        ),
         ("dataset.root", "2024", f"dataset.root: 2024 is not allowed; {STRINGS}"),
         ("dataset.root", "''", "dataset.root: '' is not allowed; should have at least 1 character"),
         ("model.filters", "[a]", "model.filters[0]: 'a' is not allowed; should be a valid integer"),
@@ -182,6 +198,29 @@ def test_a_tag_runs_nothing(tmp_path: Path) -> None:
 def test_a_folder_in_two_splits_is_an_error(tmp_path: Path) -> None:
     told = message(tmp_path / "params.yaml", DEFAULTS.replace("  - test\n", "  - train1\n"))
     assert told.endswith("folder 'train1' is named twice; an image belongs to one split, once")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "problem"),
+    [
+        ("patient", "should have one pair of parentheses, as in (patient[0-9]+)"),
+        ("(a)(b)", "should have one pair of parentheses, as in (patient[0-9]+)"),
+        ("(a", "it is no regular expression: missing ), unterminated subpattern at position 0"),
+    ],
+)
+def test_a_group_of_images_is_a_pattern_with_one_pair_of_parentheses(
+    tmp_path: Path, pattern: str, problem: str
+) -> None:
+    told = message(tmp_path / "params.yaml", DEFAULTS.replace("group: null", f"group: {pattern}"))
+    assert told == f"params.yaml: dataset.division.group: {pattern!r} is not allowed; {problem}"
+
+
+def test_shares_that_leave_nothing_to_train_on_are_an_error(tmp_path: Path) -> None:
+    content = parameter_values()
+    content["dataset"] |= {"validation": 0.4, "test": 0.6}
+    told = message(tmp_path / "params.yaml", yaml.safe_dump(content))
+    expected = "0.6 is not allowed; with 0.4 for validation it leaves no image to train on"
+    assert told == f"params.yaml: dataset.test: {expected}"
 
 
 def test_numbers_of_yaml_1_2_are_numbers(tmp_path: Path) -> None:

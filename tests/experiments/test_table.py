@@ -11,8 +11,8 @@ from scipy import stats
 from stages.experiments.figure import dots
 from stages.experiments.table import as_json, markdown, table
 
-FIRST = {1: 0.70, 2: 0.72, 3: 0.69, 4: 0.71}
-SECOND = {1: 0.71, 2: 0.74, 3: 0.69, 5: 0.60}
+FIRST = {"1": 0.70, "2": 0.72, "3": 0.69, "4": 0.71}
+SECOND = {"1": 0.71, "2": 0.74, "3": 0.69, "5": 0.60}
 
 
 def test_a_setting_has_mean_deviation_interval_and_range() -> None:
@@ -35,7 +35,7 @@ def test_a_difference_is_over_the_seeds_that_both_settings_have() -> None:
 
 
 def test_what_single_runs_and_equal_ones_can_not_say_is_left_out() -> None:
-    single = table("test.accuracy", {"a": {1: 0.7}, "b": {1: 0.8}, "c": {2: 0.9}, "d": {}})
+    single = table("test.accuracy", {"a": {"1": 0.7}, "b": {"1": 0.8}, "c": {"2": 0.9}, "d": {}})
     assert single.summaries[0].deviation is None
     assert single.summaries[0].interval is None
     assert [(one.setting, one.p) for one in single.differences] == [("b", None)]
@@ -45,7 +45,7 @@ def test_what_single_runs_and_equal_ones_can_not_say_is_left_out() -> None:
 
 
 def test_the_same_table_is_markdown_and_a_picture() -> None:
-    tables = [table("test.accuracy", {"a": FIRST, "b": SECOND}), table("test.loss", {"a": {1: 2.0}, "b": SECOND})]
+    tables = [table("test.accuracy", {"a": FIRST, "b": SECOND}), table("test.loss", {"a": {"1": 2.0}, "b": SECOND})]
     text = markdown(tables)
     assert "| a       | 4    | 0.7050 | 0.0129 | 0.6845 to 0.7255          | 0.6900 to 0.7200 |" in text
     assert "| b       | 3     | +0.0100         | -0.0148 to +0.0348 | 0.23              |" in text
