@@ -29,7 +29,7 @@ with open(os.environ["STUB_LOG"], "a") as log:
 for folder in ("data", "metrics", "models"):
     Path(folder).mkdir(exist_ok=True)
 if stage == "verify":
-    Path("data/verified").write_text("images")
+    Path("data/verified").write_text(json.dumps(settings["dataset"]["validation"]))
     Path("metrics/dataset.json").write_text(json.dumps({"images": 6}))
 else:
     print(f"in stage test with seed {seed}")
@@ -37,7 +37,10 @@ else:
         sys.exit("thirteen brings bad luck")
     time.sleep(3600 if epochs == 99 else float(os.environ.get("STUB_SECONDS", "0")))
     Path("models/model").write_text(f"{seed} {epochs}")
-    Path("metrics/test.json").write_text(json.dumps({"accuracy": 0.5 + 0.01 * seed * epochs, "drops": [seed]}))
+    validation = json.loads(Path("data/verified").read_text())
+    fold = validation["fold"] if isinstance(validation, dict) else 0
+    accuracy = 0.5 + 0.01 * seed * epochs + 0.001 * fold
+    Path("metrics/test.json").write_text(json.dumps({"accuracy": accuracy, "drops": [seed]}))
 """
 STAGES: dict[str, Any] = {
     "verify": {

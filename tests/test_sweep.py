@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 
 import pytest
 
 from tests.clusters import processes_in, until
+from tests.defaults import PARAMS_FILE
 from tests.stub_projects import StubProject
 
 pytestmark = pytest.mark.slow
@@ -51,6 +53,26 @@ def test_a_sweep_makes_each_run_once_and_more_seeds_make_only_theirs(project: St
     assert "sweep: 6 runs, 4 of them are there already\n" in printed
     assert project.logged("verify") == ["1 30"]
     assert project.logged("test") == ["1 2", "1 30", "2 2", "2 30", "3 2", "3 30"]
+
+
+def test_a_sweep_over_folds_makes_a_run_for_each_and_a_mean_of_them(project: StubProject) -> None:
+    project.write("params.yaml", re.sub(r"validation: .*\n  - .*", "validation: 0.2", PARAMS_FILE.read_text()))
+    project.write("sweeps/one.yaml", "recipes: [baseline, two]\nfolds: 3\nseeds: [1]")
+    project.commit()
+    code, printed = project.sweep()
+    assert code == 0, printed
+    assert "sweep: 6 runs, 0 of them are there already\n" in printed
+    folds = [f"{recipe}-seed1-fold{fold}" for recipe in ("baseline", "two") for fold in (1, 2, 3)]
+    assert project.experiments() == sorted([*folds, *["dataset"] * 3])
+    assert len(project.logged("verify")) == 3
+    (table,) = json.loads((project.folder / "sweeps/one.json").read_text())
+    assert table["folds"] == 3
+    assert table["values"]["two"] == {"1, fold 1": 0.521, "1, fold 2": 0.522, "1, fold 3": 0.523}
+    assert [one["mean"] for one in table["summaries"]] == pytest.approx([0.802, 0.522])
+    assert "Differences from *baseline*, paired by seed and fold:" in printed
+    name = next(name for name in project.run("dvc", "exp", "list", "--name-only").split() if "two-seed1-fold2" in name)
+    project.run("dvc", "exp", "apply", name)
+    assert "validation:\n    folds: 3\n    fold: 2\n" in (project.folder / "params.yaml").read_text()
 
 
 def test_a_run_that_fails_shows_its_last_lines_and_the_others_go_on(project: StubProject) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from stages.common import parameter_file
 from stages.common.console import UserError
 from stages.experiments import spec
 from stages.experiments.spec import Planned
 from tests.defaults import PARAMS_FILE, ROOT
 
 DEFAULTS = PARAMS_FILE.read_text()
+DIVIDED = re.sub(r"validation: .*\n  - .*", "validation: 0.2", DEFAULTS)
 COMMIT = "0" * 40
 
 
@@ -23,9 +27,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("recipes/adam.yaml").write_text("train: {optimizer: adam}")
 
 
-def plan(text: str, commit: str = COMMIT) -> list[Planned]:
+def plan(text: str, commit: str = COMMIT, defaults: str = DEFAULTS) -> list[Planned]:
     Path("one.yaml").write_text(text)
-    return spec.plan(spec.load(Path("one.yaml")), DEFAULTS, commit, "one.yaml")
+    return spec.plan(spec.load(Path("one.yaml")), defaults, commit, "one.yaml")
+
+
+def parse(text: str) -> dict[str, Any]:
+    return parameter_file.parse(text.encode(), "params.yaml")
 
 
 def test_a_run_is_planned_for_each_recipe_value_and_seed() -> None:
@@ -45,6 +53,25 @@ def test_a_run_is_planned_for_each_recipe_value_and_seed() -> None:
     assert "optimizer: adam" in planned[-1].run.parameters
 
 
+def test_a_run_is_planned_for_each_fold_of_the_training_folders() -> None:
+    planned = plan("seeds: [1, 2]\nfolds: 3", defaults=DIVIDED)
+    assert {one.setting for one in planned} == {"baseline"}
+    assert [one.repetition for one in planned] == [f"{seed}, fold {fold}" for seed in (1, 2) for fold in (1, 2, 3)]
+    assert planned[-1].run.name.startswith("baseline-seed2-fold3-")
+    assert len({one.run.name for one in planned}) == 6
+    (by_hand,) = plan("values: {dataset.validation: [{folds: 3, fold: 2}]}\nseeds: [2]", defaults=DIVIDED)
+    assert parse(by_hand.run.parameters) == parse(planned[4].run.parameters)
+
+
+def test_folds_of_folders_that_are_named_for_validation_are_refused() -> None:
+    with pytest.raises(UserError) as error:
+        plan("folds: 5\nseeds: [1]")
+    assert str(error.value) == (
+        "one.yaml: folds: dataset.validation in params.yaml names folders, which folds would leave unused; name them "
+        "under dataset.train, and set dataset.validation to a share, such as 0.2"
+    )
+
+
 def test_the_name_of_a_run_depends_on_the_commit_and_the_parameters_and_on_nothing_else() -> None:
     (one,) = plan("seeds: [1]")
     (in_other_words,) = plan("recipes: [baseline]\nvalues: {train.momentum: [0.9]}\nseeds: [1]\ncores: 2\nminutes: 5")
@@ -62,6 +89,11 @@ def test_the_name_of_a_run_depends_on_the_commit_and_the_parameters_and_on_nothi
         ("seed: [1]\nseeds: [1]", "one.yaml: seed: unknown key; remove it or correct its name"),
         ("recipes: [baseline]", "one.yaml: seeds: missing; every key must be given"),
         ("values: {seed: [1]}\nseeds: [1]", "one.yaml: values: should not vary seed, which `seeds` does"),
+        (
+            "values: {dataset.validation.fold: [1]}\nfolds: 5\nseeds: [1]",
+            "one.yaml: folds: 5 is not allowed; does not go with values of dataset.validation",
+        ),
+        ("folds: 1\nseeds: [1]", "one.yaml: folds: 1 is not allowed; should be greater than or equal to 2"),
         ("values: {train.epoch: [1]}\nseeds: [1]", "one.yaml: train.epoch: unknown key; remove it or correct its name"),
         ("values: {train.epochs: [0]}\nseeds: [1]", "one.yaml: train.epochs: 0 is not allowed; should be greater"),
         ("recipes: [none]\nseeds: [1]", "no recipe is named none; in recipes/ there are: adam, baseline"),

@@ -34,6 +34,21 @@ def test_a_difference_is_over_the_seeds_that_both_settings_have() -> None:
     assert difference.interval == pytest.approx((interval.low, interval.high))
 
 
+def test_folds_widen_the_interval_by_what_they_share() -> None:
+    """As Nadeau and Bengio correct the variance of a mean: by 1 / n + 1 / (k - 1) in place of 1 / n."""
+    plain = table("validation.accuracy", {"a": FIRST, "b": SECOND})
+    (first, _), (difference,) = plain.summaries, plain.differences
+    folded = table("validation.accuracy", {"a": FIRST, "b": SECOND}, folds=5)
+    assert folded.summaries[0].deviation == first.deviation
+    assert first.interval
+    assert folded.summaries[0].interval
+    assert np.diff(folded.summaries[0].interval) == pytest.approx(np.diff(first.interval) * np.sqrt(1 + 4 / 4))
+    assert difference.p
+    t = stats.t.isf(difference.p / 2, 2) / np.sqrt(1 + 3 / 4)
+    assert folded.differences[0].p == pytest.approx(2 * stats.t.sf(t, 2))
+    assert "paired by seed and fold:" in markdown([folded])
+
+
 def test_what_single_runs_and_equal_ones_can_not_say_is_left_out() -> None:
     single = table("test.accuracy", {"a": {"1": 0.7}, "b": {"1": 0.8}, "c": {"2": 0.9}, "d": {}})
     assert single.summaries[0].deviation is None
