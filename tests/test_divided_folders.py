@@ -129,6 +129,7 @@ def test_another_seed_of_the_division_takes_other_images_and_the_same_seed_the_s
     assert verified() == first
 
 
+@pytest.mark.slow
 def test_folds_cover_all_images_but_those_of_the_test_once_and_the_test_is_the_same_for_each() -> None:
     set_parameters(validation=0.1)
     test = verified()["test"]
@@ -158,6 +159,7 @@ def test_validation_is_divided_off_and_the_test_has_a_folder_of_its_own(photos: 
     assert all(name.startswith("new/") for name in names["validation"])
 
 
+@pytest.mark.slow
 def test_the_images_of_a_group_stay_together(photos: Path) -> None:
     by_patient(photos, [2, 1, 1, 2, 1, 2, 1])
     set_parameters(group=OF_ITS_PATIENT)
@@ -171,6 +173,7 @@ def test_the_images_of_a_group_stay_together(photos: Path) -> None:
         assert not patients_of(folded["train"]) & patients_of(folded["validation"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("near", [False, True])
 def test_copies_stay_together_and_near_duplicates_if_they_are_meant_to(photos: Path, near: bool) -> None:
     set_parameters()
@@ -255,8 +258,8 @@ def test_a_folder_that_is_not_there_is_told_by_its_check(photos: Path) -> None:
         (
             [9, 1],
             {"group": OF_ITS_PATIENT, "test": 0.4, "validation": {"folds": 2, "fold": 1}},
-            "dataset.test: a part of about 12 images was asked for, and the nearest is 3, because the largest group "
-            "that stays together has 27 of 30; see dataset.division in params.yaml",
+            "dataset.test: a split of about 12 images was asked for and would have 3, since the largest group has 27 "
+            "of all 30; change dataset.test or dataset.division in params.yaml",
         ),
         (
             [1, 1],

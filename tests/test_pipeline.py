@@ -97,6 +97,23 @@ def test_a_new_test_image_reruns_only_verify_test_and_report(project: Project) -
     assert project.metrics("dataset.json")["test_images"] == 27
 
 
+def test_one_folder_is_divided_and_the_test_images_are_the_same_whatever_validates(project: Project) -> None:
+    project.set({"dataset.train": ["first", "second"], "dataset.validation": 0.25, "dataset.test": 0.2})
+    assert project.repro() == {"verify", "train", "validate", "test", "report"}
+    dataset = project.metrics("dataset.json")
+    assert [dataset[f"{split}_images"] for split in ("train", "validation", "test")] == [36, 17, 13]
+    page = (project.folder / "plots/report.html").read_text()
+    assert "<td>0.25 of the training folders</td>" in page
+    test_images = project.md5s()["data/verified/test"]
+    project.set({"dataset.validation": {"folds": 4, "fold": 1}})
+    project.repro()
+    assert project.md5s()["data/verified/test"] == test_images
+    project.commit()
+    project.run("dvc", "exp", "run", "--name", "another", "-S", "dataset.validation.fold=3")
+    assert project.md5s()["data/verified/test"] == test_images
+    assert "<td>fold 3 of 4 of the training folders</td>" in (project.folder / "plots/report.html").read_text()
+
+
 def test_other_words_on_the_page_rerun_the_report_alone(project: Project) -> None:
     template = project.folder / "stages/page/report.html.jinja"
     template.write_text(template.read_text().replace("Report on the test split", "What came out"))

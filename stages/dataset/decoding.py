@@ -138,8 +138,9 @@ def tasks_of(folders: Iterable[ImageFolder], split: Path, image_size: int, resiz
 def decode(tasks: Sequence[Task], processes: int, advance: Callable[[int], None]) -> Decoded:
     """Decode the images of all ``tasks``, and call ``advance`` with each number of images done.
 
-    The first task's split is the training split. Its images of 16 bits a channel set the depth for all. If that is less
-    than 16, tasks with such images are done again.
+    The first task's split is the training split; images that are divided off later are still in it, so all folds have
+    one depth. Its images of 16 bits a channel set the depth for all. If that is less than 16, tasks with such images
+    are done again.
 
     Raises:
         UserError: a process was killed.
