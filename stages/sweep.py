@@ -68,14 +68,19 @@ def _perform(
 
 def _report(path: Path, wanted: Spec, planned: list[Planned], source: Source) -> None:
     there = runs.found(source.commit)
-    tables = []
+    settings = list(dict.fromkeys(one.setting for one in planned))
+    tables: list[table.Table] = []
     for metric in wanted.metrics:
-        values: dict[str, dict[str, float]] = {one.setting: {} for one in planned}
+        values: dict[str, dict[str, float]] = {setting: {} for setting in settings}
         for one in planned:
             if name := there.get(runs.checksum(one.run.name)):
                 values[one.setting][one.repetition] = runs.metric(name, source, metric)
+        if wanted.search and not tables:
+            settings = table.ranked(values, wanted.search.best)
+            values = {setting: values[setting] for setting in settings}
         if any(values.values()):
-            tables.append(table.table(metric, values, wanted.folds))
+            # The best of many settings against the rest would say little: it is the best by chance too.
+            tables.append(table.table(metric, values, wanted.folds, compared=wanted.search is None))
     if not tables:
         return
     from stages.experiments.figure import dots  # here, since drawing takes a second to load

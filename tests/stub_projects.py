@@ -17,7 +17,7 @@ import yaml
 from tests.defaults import PARAMS_FILE, ROOT
 
 PIPELINE = """
-import json, os, sys, time
+import json, math, os, sys, time
 from pathlib import Path
 from ruamel.yaml import YAML
 
@@ -31,6 +31,9 @@ for folder in ("data", "metrics", "models"):
 if stage == "verify":
     Path("data/verified").write_text(json.dumps(settings["dataset"]["validation"]))
     Path("metrics/dataset.json").write_text(json.dumps({"images": 6}))
+elif stage == "validate":
+    distance = abs(math.log10(settings["train"]["learning_rate"]) + 2)
+    Path("metrics/validation.json").write_text(json.dumps({"accuracy": 1 - distance / 4 + 0.001 * seed}))
 else:
     print(f"in stage test with seed {seed}")
     if epochs == 13:
@@ -50,6 +53,12 @@ STAGES: dict[str, Any] = {
         "outs": ["data/verified"],
         "metrics": [{"metrics/dataset.json": {"cache": False}}],
     },
+    "validate": {
+        "cmd": "python pipeline.py validate",
+        "deps": ["data/verified"],
+        "params": ["seed", "train"],
+        "metrics": [{"metrics/validation.json": {"cache": False}}],
+    },
     "test": {
         "cmd": "python pipeline.py test",
         "deps": ["data/verified"],
@@ -61,7 +70,7 @@ STAGES: dict[str, Any] = {
 
 
 class StubProject:
-    """A project of two stages on disk; ``log`` has a line for each stage that any process has run for it."""
+    """A project of three stages on disk; ``log`` has a line for each stage that any process has run for it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.log = folder, folder.with_name("log")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import signal
 from pathlib import Path
@@ -73,6 +74,29 @@ def test_a_sweep_over_folds_makes_a_run_for_each_and_a_mean_of_them(project: Stu
     name = next(name for name in project.run("dvc", "exp", "list", "--name-only").split() if "two-seed1-fold2" in name)
     project.run("dvc", "exp", "apply", name)
     assert "validation:\n    folds: 3\n    fold: 2\n" in (project.folder / "params.yaml").read_text()
+
+
+def test_a_search_lists_the_best_settings_first_and_never_tests(project: StubProject) -> None:
+    search = "search: {trials: TRIALS, parameters: {train.learning_rate: {low: 0.0001, high: 1, log: true}}}"
+    search += "\nseeds: [1, 2]\nmetrics: [validation.accuracy]"
+    project.write("sweeps/one.yaml", search.replace("TRIALS", "3"))
+    project.commit()
+    code, printed = project.sweep()
+    assert code == 0, printed
+    assert "sweep: 6 runs, 0 of them are there already\n" in printed
+    project.write("sweeps/one.yaml", search.replace("TRIALS", "4"))
+    code, printed = project.sweep()
+    assert code == 0, printed
+    assert "sweep: 8 runs, 6 of them are there already\n" in printed
+    assert project.logged("test") == []
+    (table,) = json.loads((project.folder / "sweeps/one.json").read_text())
+    assert table["differences"] == []
+    means = [summary["mean"] for summary in table["summaries"]]
+    assert len(means) == 4
+    assert means == sorted(means, reverse=True)
+    rates = [float(summary["setting"].rpartition(" = ")[2]) for summary in table["summaries"]]
+    distances = [abs(math.log10(rate / 0.01)) for rate in rates]
+    assert distances == sorted(distances)
 
 
 def test_a_run_that_fails_shows_its_last_lines_and_the_others_go_on(project: StubProject) -> None:

@@ -14,17 +14,22 @@ from stages.common.console import UserError
 from stages.common.parameter_file import PositiveInt, Section
 from stages.experiments import recipes, runs
 from stages.experiments.perform import Run
+from stages.experiments.search import Search
 from stages.model.settings import Seed
 
 DIVIDED = "dataset.validation"  # the parameter that says which fold validates
+SEARCHED = "validate"  # the last stage of a search
 
 
 class Spec(Section):
     """A run is made for each recipe, each combination of values, each seed and, if there are folds, each fold.
 
+    With a search, each combination of values meets each setting that it draws.
+
     Attributes:
         recipes: names of files in ``recipes/``.
         values: lists of values by the dotted name of a parameter, put into each recipe.
+        search: what to draw from ranges; None: nothing.
         seeds: the same for all, so that runs can be compared pair by pair.
         folds: into how many the images that are not test images are divided; each validates once. None: as the
             parameters say.
@@ -35,10 +40,11 @@ class Spec(Section):
 
     recipes: Annotated[tuple[str, ...], Field(min_length=1)] = ("baseline",)
     values: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default={})
+    search: Search | None = None
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     folds: Annotated[int, Field(ge=2)] | None = None
-    metrics: Annotated[tuple[Annotated[str, Field(pattern=r"^\w+(\.\w+)+$")], ...], Field(min_length=1)] = (
-        "test.accuracy",
+    metrics: tuple[Annotated[str, Field(pattern=r"^\w+(\.\w+)+$")], ...] = Field(
+        default=("test.accuracy",), min_length=1, validate_default=True
     )
     cores: PositiveInt = 1
     minutes: Annotated[float, Field(gt=0)] | None = None
@@ -50,12 +56,27 @@ class Spec(Section):
             raise ValueError("should not vary seed, which `seeds` does")
         return values
 
+    @field_validator("search")
+    @classmethod
+    def _apart_from_values(cls, search: Search | None, info: ValidationInfo) -> Search | None:
+        twice = sorted(search.parameters.keys() & info.data.get("values", {}).keys()) if search else []
+        if twice:
+            raise ValueError(f"draws {', '.join(twice)}, of which there are values already")
+        return search
+
     @field_validator("folds")
     @classmethod
     def _without_fold(cls, folds: int | None, info: ValidationInfo) -> int | None:
         if folds and any(key.startswith(DIVIDED) for key in info.data.get("values", {})):
             raise ValueError(f"does not go with values of {DIVIDED}")
         return folds
+
+    @field_validator("metrics")
+    @classmethod
+    def _of_validation(cls, metrics: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if info.data.get("search") and any(metric.startswith("test.") for metric in metrics):
+            raise ValueError("should not be of the test split, by which nothing is chosen; use validation.accuracy")
+        return metrics
 
     @field_validator("seeds", "recipes")
     @classmethod
@@ -108,9 +129,8 @@ def plan(spec: Spec, defaults: str, commit: str, name: str) -> list[Planned]:
                 if fold:
                     title, repetition = f"{title}-fold{fold}", f"{seed}, fold {fold}"
                     changes |= _nested(DIVIDED, {"folds": spec.folds, "fold": fold})
-                planned.append(
-                    Planned(setting, repetition, runs.named(title, recipes.applied(changes, text, name), commit))
-                )
+                run = runs.named(title, recipes.applied(changes, text, name), commit, SEARCHED if spec.search else None)
+                planned.append(Planned(setting, repetition, run))
     return planned
 
 
@@ -125,8 +145,10 @@ def _refuse_folders(text: str, name: str) -> None:
 
 
 def _combinations(spec: Spec) -> Iterator[dict[str, Any]]:
+    drawn = spec.search.draw() if spec.search else [{}]
     for values in product(*spec.values.values()):
-        yield dict(zip(spec.values, values, strict=True))
+        for trial in drawn:
+            yield dict(zip(spec.values, values, strict=True)) | trial
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:

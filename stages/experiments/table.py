@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
@@ -73,20 +73,27 @@ class Table:
     folds: int | None = None
 
 
-def table(metric: str, values: dict[str, dict[str, float]], folds: int | None = None) -> Table:
+def table(metric: str, values: dict[str, dict[str, float]], folds: int | None = None, compared: bool = True) -> Table:
     """Summarise ``values``, the metric by setting and repetition; a setting without runs is passed over.
 
     Args:
         folds: the number of folds over which the runs go.
+        compared: whether to compare all settings with the first.
     """
     present = {setting: runs for setting, runs in values.items() if runs}
     first = next(iter(values))
     differences = [
         _difference(setting, first, runs, values[first], folds)
         for setting, runs in present.items()
-        if setting != first and values[first].keys() & runs.keys()
+        if compared and setting != first and values[first].keys() & runs.keys()
     ]
     return Table(metric, present, [_summary(*each, folds) for each in present.items()], differences, folds)
+
+
+def ranked(values: dict[str, dict[str, float]], best: Literal["highest", "lowest"]) -> list[str]:
+    """The settings that have runs, by the mean of their values, the best one first."""
+    present = [setting for setting, runs in values.items() if runs]
+    return sorted(present, key=lambda one: np.mean(list(values[one].values())), reverse=best == "highest")
 
 
 def _summary(setting: str, runs: dict[str, float], folds: int | None) -> Summary:

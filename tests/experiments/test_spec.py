@@ -17,6 +17,7 @@ from tests.defaults import PARAMS_FILE, ROOT
 DEFAULTS = PARAMS_FILE.read_text()
 DIVIDED = re.sub(r"validation: .*\n  - .*", "validation: 0.2", DEFAULTS)
 COMMIT = "0" * 40
+SEARCH, VALIDATION = "seeds: [1]\nsearch: {trials: 2, parameters: ", "metrics: [validation.accuracy]"
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +98,26 @@ def test_the_name_of_a_run_depends_on_the_commit_and_the_parameters_and_on_nothi
         ("values: {train.epoch: [1]}\nseeds: [1]", "one.yaml: train.epoch: unknown key; remove it or correct its name"),
         ("values: {train.epochs: [0]}\nseeds: [1]", "one.yaml: train.epochs: 0 is not allowed; should be greater"),
         ("recipes: [none]\nseeds: [1]", "no recipe is named none; in recipes/ there are: adam, baseline"),
+        (
+            f"{SEARCH}{{train.epochs: [1, 2]}}}}",
+            "one.yaml: metrics: ['test.accuracy'] is not allowed; should not be of the test split, by which nothing is",
+        ),
+        (
+            f"{SEARCH}{{train.epochs: {{low: 3, high: 2}}}}}}\n{VALIDATION}",
+            "one.yaml: search.parameters.train.epochs: should have low below high",
+        ),
+        (
+            f"{SEARCH}{{train.momentum: {{low: 0, high: 0.9, log: true}}}}}}\n{VALIDATION}",
+            "one.yaml: search.parameters.train.momentum: should have low above 0 for log",
+        ),
+        (
+            f"values: {{train.epochs: [3]}}\n{SEARCH}{{train.epochs: [1, 2]}}}}\n{VALIDATION}",
+            "one.yaml: search: draws train.epochs, of which there are values already",
+        ),
+        (
+            f"{SEARCH}{{train.momentum: {{low: 0.5, high: 2}}}}}}\n{VALIDATION}",
+            "one.yaml: train.momentum: 1.56 is not allowed; should be less than 1",
+        ),
         ("metrics: [accuracy]\nseeds: [1]", "one.yaml: metrics[0]: 'accuracy' is not allowed; should match pattern"),
     ],
 )
