@@ -306,6 +306,16 @@ def test_unreadable_images_are_left_out_where_they_are_no_error(root: Path) -> N
     assert (metrics["train_images"], metrics["warnings"]["unreadable_image"]) == (23, 1)
 
 
+def test_an_unreadable_validation_image_leaves_the_others_in_their_places(root: Path) -> None:
+    set_parameters(unreadable_image="warning", folder_size="off")
+    (root / "c/001_square/001.png").write_bytes(b"")
+    verify()
+    validation = packed.load("data/verified/validation")
+    assert len(validation.images) == len(validation.image_names) == 11
+    for name, image in zip(validation.image_names, validation.images, strict=True):
+        assert np.array_equal(image, np.asarray(Image.open(root / name)))
+
+
 def test_a_class_whose_images_are_all_left_out_is_an_error(root: Path) -> None:
     set_parameters(unreadable_image="warning", folder_size="off")
     for path in (root / "b/001_square").iterdir():
