@@ -67,7 +67,9 @@ class Spec(Section):
     @field_validator("folds")
     @classmethod
     def _without_fold(cls, folds: int | None, info: ValidationInfo) -> int | None:
-        if folds and any(key.startswith(DIVIDED) for key in info.data.get("values", {})):
+        search = info.data.get("search")
+        varied = [*info.data.get("values", {}), *(search.parameters if search else {})]
+        if folds and any(key.startswith(DIVIDED) for key in varied):
             raise ValueError(f"does not go with values of {DIVIDED}")
         return folds
 
