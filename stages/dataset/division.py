@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from stages.common.console import UserError
 from stages.dataset.image_folders import ImageFolder
 from stages.dataset.inspection import Inspection
-from stages.dataset.settings import Dataset, Fold
+from stages.dataset.settings import NO_GROUP, Dataset, Fold
 
 WHOLE = 10**6  # shares are counted in millionths, since whole numbers add up alike on every processor
 TOLERANCE = 0.5  # by this share of its size a split may be larger or smaller than asked for, since groups stay together
@@ -33,7 +33,7 @@ def groups_by_name(folders: Iterable[ImageFolder], dataset: Dataset) -> list[str
     """
     names = [f"{folder.name}/{member.path}" for folder in folders for member in folder.members]
     pattern = dataset.division.group
-    if pattern is None or not dataset.is_divided:
+    if pattern == NO_GROUP or not dataset.is_divided:
         return names
     found = [match[1] if (match := re.search(pattern, name)) else None for name in names]
     without = [name for name, group in zip(names, found, strict=True) if group is None]

@@ -15,6 +15,7 @@ from stages.common.parameter_file import Fraction, PositiveInt, Section, Share
 from stages.dataset.checks import CHECKS
 from stages.splits.packed import Resize
 
+NO_GROUP = "none"  # not null, which DVC writes as nothing when it edits the file
 OUTPUTS = ("data/verified", "metrics", "models", "plots")  # folders that the pipeline writes
 
 
@@ -36,12 +37,14 @@ def _root(root: str) -> str:
 
 
 def _pattern(pattern: str) -> str:
+    if pattern == NO_GROUP:
+        return pattern
     try:
         groups = re.compile(pattern).groups
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"it is no regular expression: {error}") from None
     if groups != 1:
-        raise ValueError("should have one pair of parentheses, as in (patient[0-9]+)")
+        raise ValueError("should be none, or have one pair of parentheses, as in (patient[0-9]+)")
     return pattern
 
 
@@ -90,12 +93,12 @@ class Division(Section):
     Attributes:
         seed: decides which images go where. It is not that of the training.
         group: a regular expression with one pair of parentheses. Images stay together if it finds the same text in
-            their names. None: each image goes by itself.
+            their names. ``none``: each image goes by itself.
         near_duplicates: whether these stay together too. Exact copies always do.
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
-    group: Annotated[str, AfterValidator(_pattern)] | None
+    group: Annotated[str, AfterValidator(_pattern)]
     near_duplicates: bool
 
 

@@ -203,15 +203,15 @@ def test_a_folder_in_two_splits_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "problem"),
     [
-        ("patient", "should have one pair of parentheses, as in (patient[0-9]+)"),
-        ("(a)(b)", "should have one pair of parentheses, as in (patient[0-9]+)"),
+        ("patient", "should be none, or have one pair of parentheses, as in (patient[0-9]+)"),
+        ("(a)(b)", "should be none, or have one pair of parentheses, as in (patient[0-9]+)"),
         ("(a", "it is no regular expression: missing ), unterminated subpattern at position 0"),
     ],
 )
 def test_a_group_of_images_is_a_pattern_with_one_pair_of_parentheses(
     tmp_path: Path, pattern: str, problem: str
 ) -> None:
-    told = message(tmp_path / "params.yaml", DEFAULTS.replace("group: null", f"group: {pattern}"))
+    told = message(tmp_path / "params.yaml", DEFAULTS.replace("group: none", f"group: {pattern}"))
     assert told == f"params.yaml: dataset.division.group: {pattern!r} is not allowed; {problem}"
 
 
