@@ -161,11 +161,11 @@ def answer(behaviour: answers.Behaviour) -> Spoil:
 
 
 def parameter(key: str, value: str) -> Spoil:
-    """``params.yaml`` with this text as the value of the key."""
+    """``params.yaml`` with this text as the value of the key, which is a section's or stands in none."""
 
     def spoil(_: ExitStack) -> None:
         lines = Path("params.yaml").read_text().splitlines()
-        (line,) = [number for number, text in enumerate(lines) if text.strip().startswith(f"{key}:")]
+        (line,) = [number for number, text in enumerate(lines) if text.removeprefix("  ").startswith(f"{key}:")]
         lines[line] = lines[line].partition(":")[0] + ": " + value
         Path("params.yaml").write_text("\n".join(lines))
 

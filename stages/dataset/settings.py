@@ -73,10 +73,13 @@ class Thresholds(Section):
     drift_significance: Share
 
 
+Folds = Annotated[int, Field(ge=2, le=100)]  # a slip of the hand would fill the memory
+
+
 class Fold(Section):
     """The validation split as one of several equal parts of the images that are not test images."""
 
-    folds: Annotated[int, Field(ge=2)]
+    folds: Folds
     fold: PositiveInt
 
     @field_validator("fold")

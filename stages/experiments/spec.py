@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from stages.common import parameter_file
 from stages.common.console import UserError
 from stages.common.parameter_file import PositiveInt, Section
+from stages.dataset.settings import Folds
 from stages.experiments import recipes, runs
 from stages.experiments.perform import Run
 from stages.experiments.search import Search
@@ -42,7 +43,7 @@ class Spec(Section):
     values: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default={})
     search: Search | None = None
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
-    folds: Annotated[int, Field(ge=2)] | None = None
+    folds: Folds | None = None
     metrics: tuple[Annotated[str, Field(pattern=r"^\w+(\.\w+)+$")], ...] = Field(
         default=("test.accuracy",), min_length=1, validate_default=True
     )

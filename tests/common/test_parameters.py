@@ -103,6 +103,11 @@ WRONG_TYPES = (None, 2024, "x", [2024], [["x"]])
         ("dataset.test", "1.0", "dataset.test: 1.0 is not allowed; should be less than 1"),
         ("dataset.validation", "0", "dataset.validation: 0 is not allowed; should be greater than 0"),
         ("dataset.validation", "[2024]", f"dataset.validation[0]: 2024 is not allowed; {STRINGS}"),
+        (
+            "dataset.validation",
+            "{folds: 1000000000, fold: 1}",
+            "dataset.validation.folds: 1000000000 is not allowed; should be less than or equal to 100",
+        ),
         ("dataset.validation", "{folds: 5}", "dataset.validation.fold: missing; every key must be given"),
         (
             "dataset.validation",
