@@ -9,6 +9,7 @@ epoch, so that DVC shows the curves of a training that runs.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from stages import parameters
@@ -18,11 +19,13 @@ from stages.common.files import all_or_none, write_array
 from stages.common.parameter_file import Excerpt
 from stages.model import history, summary, training
 from stages.model.backend import keras
+from stages.model.cluster import from_tf_config
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model, save_model
 from stages.model.settings import Model, Seed, Train
 from stages.model.state import TrainingState
 from stages.splits import packed
+from stages.splits.packed import Split
 
 # Beside the outs and not among them: DVC deletes a stage's outs before it runs.
 RESUME_POINT = Path(".resume/train.npz")
@@ -37,13 +40,10 @@ class Settings(Excerpt):
 def train() -> None:
     parameters.check()
     settings = parameter_file.load(Settings)
-    train_split = packed.load("data/verified/train")
-    validation_split = packed.load("data/verified/validation")
-    if (train_split.classes, train_split.images.shape[1:]) != (
-        validation_split.classes,
-        validation_split.images.shape[1:],
-    ):
-        raise UserError("the training and the validation split are of two runs of verify; run `dvc repro verify`")
+    cluster = from_tf_config(os.environ)
+    if cluster and cluster.index:
+        raise UserError(f"this is {cluster.name(cluster.index)}, by TF_CONFIG; run `python -m stages.worker` here")
+    train_split, validation_split = splits()
     images = len(train_split.images)
 
     def keep(state: TrainingState) -> None:
@@ -71,6 +71,7 @@ def train() -> None:
             on_images=bar.advance,
             on_epoch=on_epoch,
             resume_at=RESUME_POINT,
+            cluster=cluster,
         )
 
     with all_or_none() as place:
@@ -83,6 +84,18 @@ def train() -> None:
         summary.write(place("models/layers.json"), summary.layers(trained.network))
         history.write(trained.course, place("metrics/history.csv"), place("metrics/train.json"))
     RESUME_POINT.unlink(missing_ok=True)
+
+
+def splits() -> tuple[Split, Split]:
+    """The training and the validation split."""
+    train_split = packed.load("data/verified/train")
+    validation_split = packed.load("data/verified/validation")
+    if (train_split.classes, train_split.images.shape[1:]) != (
+        validation_split.classes,
+        validation_split.images.shape[1:],
+    ):
+        raise UserError("the training and the validation split are of two runs of verify; run `dvc repro verify`")
+    return train_split, validation_split
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ def _run(arm: str, seed: int) -> dict[str, Any]:
     from stages.model import training
     from stages.model.backend import keras, tf
     from stages.model.validation import evaluation
+    from stages.model.workers import Workers
     from stages.splits import packed
 
     settings = parameters.load()
@@ -80,7 +81,7 @@ def _run(arm: str, seed: int) -> dict[str, Any]:
             on_images=bar.advance,
             on_epoch=lambda state: bar.say(state.last_epoch_in_words()),
         )
-    test_loss, test_accuracy = evaluation(trained.network, test)()
+    test_loss, test_accuracy = evaluation(trained.network, test, Workers())()
     course = trained.course
     best = course.epochs[course.best_epoch - 1]
     return {

@@ -36,6 +36,7 @@ PREFIXES = (
 KEPT_PREFIXES = (
     "MPLCONFIGDIR",  # where the list of fonts is kept
     "ONEDNN_MAX_CPU_ISA",
+    "TF_CONFIG",  # the workers that share a training
     "TF_CPP_",
     "TF_ENABLE_ONEDNN_OPTS",
     "TF_FORCE_GPU_ALLOW_GROWTH",

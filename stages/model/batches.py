@@ -29,6 +29,22 @@ class EpochOrder:
     rows: NDArray[np.int32]
     bounds: NDArray[np.int32]
 
+    def share(self, batches: slice, share: range, parts: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The rows of some parts of some batches, where a batch is cut into ``parts``, as equal as can be.
+
+        Args:
+            share: the parts, counted from 0.
+
+        Returns:
+            rows, int32, shape (m,); and where in them the parts lie, int32, shape (batches, len(share) + 1): part i of
+            a batch from its entry i to i + 1. A batch without a row in these parts has one that lies in none.
+        """
+        starts, sizes = self.bounds[:-1][batches, None], np.diff(self.bounds)[batches, None]
+        cuts = starts + sizes * np.arange(share.start, share.stop + 1) // parts
+        pieces = [self.rows[cut[0] : max(cut[-1], cut[0] + 1)] for cut in cuts]
+        places = np.cumsum([0] + [len(piece) for piece in pieces[:-1]])
+        return np.concatenate(pieces), (cuts - cuts[:, :1] + places[:, None]).astype(np.int32)
+
 
 def epoch_order(
     shuffle: Literal["windowed", "full"], folder_sizes: Sequence[int], batch_size: int, seed: int, epoch: int

@@ -7,12 +7,14 @@ the stage's outs, which DVC deletes before a stage runs, and is removed when the
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import platform
 import sys
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,19 +24,36 @@ from stages.common.parameter_file import Section
 from stages.model.backend import keras, tf
 from stages.model.history import Epoch
 from stages.model.state import Patience, TrainingState
+from stages.model.workers import Workers
 from stages.splits import packed
 from stages.splits.packed import Split
+
+CODE = ("stages.common.", "stages.model.", "stages.splits.")  # that the weights depend on
+
+
+class Fingerprint(NamedTuple):
+    """Digests of all that the weights depend on."""
+
+    parameters: str
+    data: str
+    code: str
+    versions: str
 
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """A file that keeps a training's state, and the fingerprint of the inputs for which it holds."""
+    """A file that keeps a training's state, and the fingerprint of the inputs for which it holds.
 
-    path: Path
-    fingerprint: str
+    Without a path it keeps nothing. Of several workers the first one alone has a path; the others go on from its file.
+    """
+
+    path: Path | None
+    fingerprint: Fingerprint
 
     def save(self, state: TrainingState, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
         """Replace the resume point by ``state`` and the values of all variables, whole or not at all."""
+        if self.path is None:
+            return
         values = {key: value for key, value in asdict(state).items() if key != "best_weights"}
         header = json.dumps({"fingerprint": self.fingerprint, "state": values}).encode()
         arrays = {f"best_{i}": weights for i, weights in enumerate(state.best_weights)}
@@ -42,19 +61,20 @@ class ResumePoint:
         with atomic_file(self.path) as part, part.open("wb") as file:
             np.savez(file, allow_pickle=False, header=np.frombuffer(header, np.uint8), **arrays)
 
-    def load(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> TrainingState | None:
+    def load(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, workers: Workers) -> TrainingState | None:
         """Bring ``model`` and ``optimizer`` to the resume point and return the state; None where there is none.
 
         A point that is damaged, or was left by a training with other parameters, data, code or versions, is thrown
         away.
         """
-        if not self.path.exists():
+        content = workers.from_first(self.path.read_bytes() if self.path and self.path.exists() else None)
+        if content is None:
             return None
         try:
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as loaded:
+            with np.load(io.BytesIO(content), allow_pickle=False) as loaded:
                 arrays: dict[str, NDArray[Any]] = dict(loaded)
             header = json.loads(arrays["header"].tobytes())
-            if header["fingerprint"] != self.fingerprint:
+            if tuple(header["fingerprint"]) != self.fingerprint:
                 self._throw_away("it is of other parameters, data, code or versions")
                 return None
             state = _state(header["state"], arrays)
@@ -63,29 +83,35 @@ class ResumePoint:
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             self._throw_away(f"it is damaged ({type(error).__name__})")
             return None
-        print(f"train: goes on after epoch {len(state.history)}, from {self.path}", flush=True)
+        if self.path:
+            print(f"train: goes on after epoch {len(state.history)}, from {self.path}", flush=True)
         return state
 
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
-
     def _throw_away(self, reason: str) -> None:
-        print(f"train: throws away {self.path}, {reason}, and starts anew", flush=True)
-        self.remove()
+        if self.path:
+            print(f"train: throws away {self.path}, {reason}, and starts anew", flush=True)
+            self.path.unlink(missing_ok=True)
 
 
-def fingerprint(seed: int, sections: list[Section], data: list[Split]) -> str:
-    """A digest of all that the weights depend on: parameters, data, this program's code and the versions it runs on."""
-    digest = hashlib.sha256(f"{seed} {sections} {tf.__version__} {keras.__version__} {sys.version}".encode())
-    own = (module for name, module in sys.modules.items() if name.startswith(("stages.", "__main__")))
+def fingerprint(seed: int, sections: list[Section], data: list[Split]) -> Fingerprint:
+    """Digests of the parameters, the data, this program's code and the versions it runs on."""
+    versions = [tf.__version__, keras.__version__, np.__version__, platform.python_version()]
+    code = hashlib.sha256()
+    own = (module for name, module in sys.modules.items() if name.startswith(CODE))
     for file in sorted(filter(None, {getattr(module, "__file__", None) for module in own})):
-        digest.update(Path(file).read_bytes())
+        code.update(Path(file).read_bytes())
+    pixels = hashlib.sha256()
     for split in data:
-        digest.update(f"{split.classes} {split.folder_sizes} {split.images.shape}".encode())
+        pixels.update(f"{split.classes} {split.folder_sizes} {split.images.shape}".encode())
         for piece in packed.pieces(split.images, packed.at_once(split.images.shape[1])):
-            digest.update(piece.data)
-        digest.update(split.labels.data)
-    return digest.hexdigest()
+            pixels.update(piece.data)
+        pixels.update(split.labels.data)
+    return Fingerprint(
+        parameters=hashlib.sha256(f"{seed} {sections}".encode()).hexdigest(),
+        data=pixels.hexdigest(),
+        code=code.hexdigest(),
+        versions=" ".join(versions),
+    )
 
 
 def _variables(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:

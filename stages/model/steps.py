@@ -12,11 +12,21 @@ from stages.model import augmentation
 from stages.model.backend import keras, tf
 from stages.model.settings import Train
 from stages.model.validation import at_least_two, loss_and_correct
+from stages.model.workers import Workers
 
-# Images, uint8; labels, int32; what is drawn for each image, int32; the bounds of the batches, int32; and the learning
-# rate of each batch, float32, to the summed loss and correct guesses.
+# Images, uint8; labels, int32; what is drawn for each image, int32; where in these each part of each batch begins and
+# ends, int32, shape (batches, parts + 1), of the parts that this worker computes; and of each batch the size, int32,
+# and the learning rate, float32, to the summed loss and correct guesses of all parts.
 Steps = Callable[
-    [NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]], tf.Tensor
+    [
+        NDArray[np.uint8],
+        NDArray[np.int32],
+        NDArray[np.int32],
+        NDArray[np.int32],
+        NDArray[np.int32],
+        NDArray[np.float32],
+    ],
+    tf.Tensor,
 ]
 
 
@@ -25,24 +35,27 @@ def build(
     optimizer: keras.optimizers.Optimizer,
     recipe: Train,
     class_weights: NDArray[np.float32] | None,
+    parts: int,
+    workers: Workers,
 ) -> Steps:
-    """A function that takes an optimizer's step for each of many batches, cut from its images at the given bounds.
+    """A function that takes an optimizer's step for each of many batches.
 
     Many batches are one call of TensorFlow: the loop is then bound by the network's arithmetic and not by Python or an
     input queue.
 
-    Each batch is cut into ``recipe.parts``, as over the replicas of data-parallel training. A part is one core's work
-    from its images to its gradients, so cores don't wait for each other at the end of every operation. The parts'
-    gradients are summed in the parts' order, and the moving statistics of batch normalisation become the mean of
-    theirs, so the number of cores changes no bit.
+    Each batch is cut into ``parts``, as over the replicas of data-parallel training. A part is one core's work from its
+    images to its gradients, so cores don't wait for each other at the end of every operation. The parts' gradients are
+    summed in the parts' order, and the moving statistics of batch normalisation become the mean of theirs, so neither
+    the number of cores nor that of workers changes a bit.
 
     Args:
         class_weights: float32, shape (classes,): how much an image of each class counts; None: all the same.
+        workers: those that share the parts.
     """
-    # A GPU shares a whole batch among its own cores, and rounds in a way of its own.
-    parts = 1 if tf.config.list_physical_devices("GPU") else recipe.parts
     statistics = network.non_trainable_weights  # of batch normalisation
+    generators = [variable for variable in network.variables if "seed_generator" in variable.path]  # of dropout
     weights = network.trainable_variables
+    share = workers.share(parts)
 
     def minimised(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
         """The loss of each image: its cross-entropy, with smoothed labels and weighted by its class if asked for."""
@@ -77,27 +90,34 @@ def build(
             tf.TensorSpec(network.input_shape, tf.uint8),
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([None, augmentation.COLUMNS], tf.int32),
+            tf.TensorSpec([None, len(share) + 1], tf.int32),
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([None], tf.float32),
         ]
     )
     def steps(
-        images: tf.Tensor, labels: tf.Tensor, drawn: tf.Tensor, bounds: tf.Tensor, learning_rates: tf.Tensor
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        drawn: tf.Tensor,
+        cuts: tf.Tensor,
+        sizes: tf.Tensor,
+        learning_rates: tf.Tensor,
     ) -> tf.Tensor:
         sums = tf.zeros(2)
-        for batch in tf.range(tf.size(bounds) - 1):
-            size = bounds[batch + 1] - bounds[batch]
-            cuts = [bounds[batch] + size * part // parts for part in range(parts + 1)]
-            batch_size = tf.cast(size, tf.float32)
+        for batch in tf.range(tf.size(sizes)):
+            batch_size = tf.cast(sizes[batch], tf.float32)
             before = [tf.identity(statistic.value) for statistic in statistics]
+            drawn_before = [tf.identity(generator.value) for generator in generators]
             results = []
-            for start, end in itertools.pairwise(cuts):
+            for number, (start, end) in zip(share, itertools.pairwise(tf.unstack(cuts[batch])), strict=True):
                 _assign(statistics, before)
+                _assign(generators, [_after_parts(state, number) for state in drawn_before])
                 rows = at_least_two(start, end)
                 weight = tf.cast((end - start) / tf.size(rows), tf.float32)
                 part = tf.gather(images, rows), tf.gather(labels, rows), tf.gather(drawn, rows)
                 results.append(part_of_batch(*part, weight=weight, batch_size=batch_size))
-            *summed, batch_sums = map(tf.add_n, zip(*results, strict=True))
+            *summed, batch_sums = workers.summed(results, parts)
+            _assign(generators, [_after_parts(state, parts) for state in drawn_before])
             optimizer.learning_rate = learning_rates[batch]
             optimizer.apply_gradients(zip(summed[: len(weights)], weights, strict=True))
             _assign(statistics, summed[len(weights) :])
@@ -105,6 +125,11 @@ def build(
         return sums
 
     return steps
+
+
+def _after_parts(state: tf.Tensor, parts: int) -> tf.Tensor:
+    """The state of a generator of Keras's, a seed and a counter, after so many parts, each of which it counts."""
+    return state + tf.constant([0, parts], state.dtype)
 
 
 def _assign(variables: list[keras.Variable], values: list[tf.Tensor]) -> None:

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common import arithmetic
-from stages.model import augmentation, memory, network, optimizers, steps
+from stages.model import augmentation, memory, network, optimizers, steps, workers
 from stages.model.backend import keras
 from stages.model.batches import EpochOrder, epoch_order
+from stages.model.cluster import Cluster
 from stages.model.history import Epoch, Training
 from stages.model.resume import ResumePoint, fingerprint
 from stages.model.settings import Model, Train
@@ -47,6 +48,7 @@ def train(
     on_images: Callable[[int], None] = lambda count: None,
     on_epoch: Callable[[TrainingState], None] = lambda state: None,
     resume_at: Path | None = None,
+    cluster: Cluster | None = None,
 ) -> Trained:
     """Train a network by ``recipe``.
 
@@ -59,34 +61,39 @@ def train(
         on_epoch: is given the state after each epoch, once it is safe in the resume point.
         resume_at: a file that keeps the state after each epoch, and from which a killed training goes on. It is left
             there at the end: whoever has saved the network removes it.
+        cluster: the workers that share the training; None: this process alone. Each has to call this function, and ends
+            with the same network. The first one alone keeps the state.
 
     Raises:
-        UserError: the network can't be built for images of this size.
+        UserError: the network can't be built for images of this size; or the workers don't come together, have other
+            inputs, or lose one of them.
     """
-    if recipe.arithmetic == "fastest":
-        arithmetic.use_all_instructions()
-    keras.utils.set_random_seed(seed)
-    trained = network.build(model, training.images.shape[1], len(training.classes))
-    predicting = network.for_predictions(model, trained)
-    optimizer = optimizers.build(recipe, trained)
-    take_steps = steps.build(trained, optimizer, recipe, _class_weights(recipe, training))
-    evaluate = evaluation(predicting, validation)
-    point = resume_at and ResumePoint(resume_at, fingerprint(seed, [model, recipe], [training, validation]))
-    state = (point and point.load(trained, optimizer)) or TrainingState.start(recipe)
-    on_start(trained, state)
-    on_images(len(state.history) * len(training.labels))
-    while len(state.history) < recipe.epochs and not state.stopped_early:
-        number = len(state.history) + 1
-        order = epoch_order(recipe.shuffle, training.folder_sizes, recipe.batch_size, seed, number)
-        rates = _learning_rates(recipe, state.learning_rate, number, len(order.bounds) - 1)
-        drawn = augmentation.draw(recipe.augmentation, len(training.labels), training.images.shape[1], seed, number)
-        loss, accuracy = _run_epoch(take_steps, training, order, drawn, rates, on_images)
-        with _moving_average(trained, optimizer):
-            epoch = Epoch(number, loss, accuracy, *evaluate(), rates[len(rates) // 2])
-            state.take_in(epoch, recipe, trained.get_weights())
-        if point:
+    inputs = fingerprint(seed, [model, recipe], [training, validation])
+    with workers.together(cluster, inputs._asdict()) as team:
+        if recipe.arithmetic == "fastest":
+            arithmetic.use_all_instructions()
+        keras.utils.set_random_seed(seed)
+        trained = network.build(model, training.images.shape[1], len(training.classes))
+        predicting = network.for_predictions(model, trained)
+        optimizer = optimizers.build(recipe, trained)
+        parts = team.parts(recipe.parts)
+        take_steps = steps.build(trained, optimizer, recipe, _class_weights(recipe, training), parts, team)
+        evaluate = evaluation(predicting, validation, team)
+        point = ResumePoint(resume_at if team.first else None, inputs)
+        state = point.load(trained, optimizer, team) or TrainingState.start(recipe)
+        on_start(trained, state)
+        on_images(len(state.history) * len(training.labels))
+        while len(state.history) < recipe.epochs and not state.stopped_early:
+            number = len(state.history) + 1
+            order = epoch_order(recipe.shuffle, training.folder_sizes, recipe.batch_size, seed, number)
+            rates = _learning_rates(recipe, state.learning_rate, number, len(order.bounds) - 1)
+            drawn = augmentation.draw(recipe.augmentation, len(training.labels), training.images.shape[1], seed, number)
+            loss, accuracy = _run_epoch(take_steps, training, order, drawn, rates, team.share(parts), parts, on_images)
+            with _moving_average(trained, optimizer):
+                epoch = Epoch(number, loss, accuracy, *evaluate(), rates[len(rates) // 2])
+                state.take_in(epoch, recipe, trained.get_weights())
             point.save(state, trained, optimizer)
-        on_epoch(state)
+            on_epoch(state)
     trained.set_weights(state.best_weights)
     return Trained(predicting, state.course(sum(math.prod(weights.shape) for weights in trained.trainable_weights)))
 
@@ -112,19 +119,25 @@ def _run_epoch(
     order: EpochOrder,
     drawn: NDArray[np.int32],
     rates: Sequence[float],
+    share: range,
+    parts: int,
     on_images: Callable[[int], None],
 ) -> tuple[float, float]:
-    """Train on all images once; their mean loss and accuracy meanwhile."""
+    """Train on all images once; their mean loss and accuracy meanwhile.
+
+    Args:
+        share: the parts of each batch that this worker computes, of ``parts``.
+    """
     a_call = memory.batches_a_call(split.images.shape[1], int(np.diff(order.bounds).max()), BATCHES_A_CALL)
     sums = np.zeros(2)
     for first in range(0, len(rates), a_call):
-        bounds = order.bounds[first : first + a_call + 1]
-        rows = order.rows[bounds[0] : bounds[-1]]
-        learning_rates = np.array(rates[first : first + a_call], np.float32)
-        taken = take_steps(split.images[rows], split.labels[rows], drawn[rows], bounds - bounds[0], learning_rates)
-        sums += taken.numpy()
+        batches = slice(first, first + a_call)
+        rows, cuts = order.share(batches, share, parts)
+        sizes = np.diff(order.bounds)[batches]
+        learning_rates = np.array(rates[batches], np.float32)
+        sums += take_steps(split.images[rows], split.labels[rows], drawn[rows], cuts, sizes, learning_rates).numpy()
         packed.release(split.images)
-        on_images(len(rows))
+        on_images(int(sizes.sum()))
     loss, accuracy = sums / len(order.rows)
     return float(loss), float(accuracy)
 

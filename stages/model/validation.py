@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from stages.model import memory
 from stages.model.backend import keras, tf
+from stages.model.workers import Workers
 from stages.splits import packed
 from stages.splits.packed import Split
 
@@ -15,27 +18,38 @@ BATCHES = (100, 50, 25, 10, 5, 1)  # images; larger ones leave the processor's c
 BATCHES_A_CALL = 100
 
 
-def evaluation(network: keras.Model, split: Split) -> Callable[[], tuple[float, float]]:
-    """A function that returns the mean cross-entropy in nats and the accuracy, 0 to 1, of ``network`` on ``split``."""
+def evaluation(network: keras.Model, split: Split, workers: Workers) -> Callable[[], tuple[float, float]]:
+    """A function that returns the mean cross-entropy in nats and the accuracy, 0 to 1, of ``network`` on ``split``.
+
+    Each of ``workers`` evaluates some batches, and all of them get the figures of all batches.
+    """
     size = memory.batch_size(network, BATCHES)
     a_call = size * memory.batches_a_call(split.images.shape[1], size, BATCHES_A_CALL)
 
     @tf.function(input_signature=[tf.TensorSpec(network.input_shape, tf.uint8), tf.TensorSpec([None], tf.int32)])
-    def summed(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        sums = tf.zeros(2)
-        for first in tf.range(0, tf.size(labels), size):
+    def by_batch(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        batches = -(-tf.size(labels) // size)
+        sums = tf.TensorArray(tf.float32, batches, element_shape=[2])
+        for batch in tf.range(batches):
             tf.autograph.experimental.set_loop_options(parallel_iterations=memory.SIDE_BY_SIDE)
+            first = batch * size
             end = tf.minimum(first + size, tf.size(labels))
             rows = at_least_two(first, end)
             weight = tf.cast((end - first) / tf.size(rows), tf.float32)
             probabilities = network(tf.cast(tf.gather(images, rows), tf.float32), training=False)
-            sums += weight * loss_and_correct(tf.gather(labels, rows), probabilities)
-        return sums
+            sums = sums.write(batch, weight * loss_and_correct(tf.gather(labels, rows), probabilities))
+        return sums.stack()
 
     def evaluate() -> tuple[float, float]:
         sums = np.zeros(2)
-        for first, images in enumerate(packed.pieces(split.images, a_call)):
-            sums += summed(images, split.labels[first * a_call : (first + 1) * a_call]).numpy()
+        for first in range(0, len(split.labels), a_call):
+            end = min(first + a_call, len(split.labels))
+            batches = math.ceil((end - first) / size)
+            share = workers.share(batches)
+            rows = slice(first + size * share.start, min(first + size * share.stop, end))
+            of_batches = workers.gathered(by_batch(split.images[rows], split.labels[rows]), batches).numpy()
+            sums += functools.reduce(np.add, of_batches)  # one after the other, in float32
+            packed.release(split.images)
         loss, accuracy = sums / len(split.labels)
         return float(loss), float(accuracy)
 

@@ -10,7 +10,7 @@ import pytest
 
 from stages.model import training
 from stages.model.history import Training
-from stages.model.resume import fingerprint
+from stages.model.resume import Fingerprint, fingerprint
 from stages.model.state import TrainingState
 from stages.splits.packed import Split
 from tests.defaults import EVERY_PART_OF_A_RECIPE
@@ -78,7 +78,7 @@ def test_a_damaged_point_is_thrown_away_and_said_so(
 
 
 def test_the_fingerprint_tells_parameters_and_data_apart(training_split: Split, validation_split: Split) -> None:
-    def of(seed: int = 1, train: Split = training_split, **changes: Any) -> str:
+    def of(seed: int = 1, train: Split = training_split, **changes: Any) -> Fingerprint:
         return fingerprint(seed, [recipe(**changes)], [train, validation_split])
 
     image_changed = np.array(training_split.images)

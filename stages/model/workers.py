@@ -1,0 +1,183 @@
+"""The workers of a training: each computes some of the parts of every batch, and all add up all parts.
+
+So all take the same step and have the same weights, to the byte, at any time. Parts are sent as they are and added in
+their order by everyone; a sum that goes round, as in TensorFlow's own strategies, would depend on the number of
+workers. A process alone is a team of one, which sends nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.common import interrupts
+from stages.common.console import UserError
+from stages.model import meeting
+from stages.model.backend import tf
+from stages.model.cluster import Cluster
+
+SECONDS_TO_CONNECT = 60  # after all have met
+# The others still ask a worker that has lost one which one it was, if they were busy meanwhile.
+SECONDS_TO_TELL = 5.0
+
+
+class Workers:
+    """The workers of a training, seen from one of them; here a process alone, which computes all parts.
+
+    Attributes:
+        count: how many there are.
+        first: whether this is the first one, which alone writes files.
+    """
+
+    count = 1
+    first = True
+
+    def parts(self, parts: int) -> int:
+        """Into how many parts a batch is cut, of a recipe that says ``parts``."""
+        # A GPU shares a whole batch among its own cores, and rounds in a way of its own.
+        return 1 if tf.config.list_physical_devices("GPU") else parts
+
+    def share(self, parts: int) -> range:
+        """The parts, counted from 0, that this worker computes."""
+        return range(parts)
+
+    def summed(self, results: list[list[tf.Tensor]], parts: int) -> list[tf.Tensor]:
+        """The sums over the results of all ``parts``, in their order.
+
+        Args:
+            results: of each part that this worker computes, as many tensors as any other part's, of equal shapes.
+        """
+        return [tf.add_n(values) for values in zip(*results, strict=True)]
+
+    def gathered(self, rows: tf.Tensor, parts: int) -> tf.Tensor:
+        """A row of each of ``parts``, in their order.
+
+        Args:
+            rows: of the parts that this worker computes, shape (len(share), n).
+        """
+        return rows
+
+    def from_first(self, content: bytes | None) -> bytes | None:
+        """The first worker's ``content``, whatever that of this one is."""
+        return content
+
+
+class Team(Workers):
+    """Several workers, connected by TensorFlow's collective operations."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.count = len(cluster.addresses)
+        self.first = cluster.index == 0
+        self._index = cluster.index
+        self._connection = _connected(cluster)  # it ends with this object
+        self._instances = itertools.count(1)
+        # TensorFlow sorts the workers by their names, so worker 10 comes before worker 2.
+        self._places = np.argsort(self._sent_to_all(tf.constant([cluster.index])).numpy())
+
+    def parts(self, parts: int) -> int:
+        if parts < self.count:
+            raise UserError(
+                f"train.parts: {parts} parts of a batch are too few for {self.count} workers; raise it, or take fewer"
+            )
+        return parts
+
+    def share(self, parts: int) -> range:
+        return _share(parts, self._index, self.count)
+
+    def summed(self, results: list[list[tf.Tensor]], parts: int) -> list[tf.Tensor]:
+        shapes = [value.shape for value in results[0]]
+        rows = tf.stack([tf.concat([tf.reshape(value, [-1]) for value in part], 0) for part in results])
+        total = tf.add_n(tf.unstack(self.gathered(rows, parts), parts))
+        sums = tf.split(total, [math.prod(shape) for shape in shapes])
+        return [tf.reshape(value, shape) for value, shape in zip(sums, shapes, strict=True)]
+
+    def gathered(self, rows: tf.Tensor, parts: int) -> tf.Tensor:
+        shares = [len(_share(parts, index, self.count)) for index in range(self.count)]
+        most = max(shares)
+        # All have to send as many rows.
+        sent = self._sent_to_all(tf.pad(rows, [[0, most - shares[self._index]], [0, 0]]))
+        return tf.gather(sent, [most * self._places[i] + row for i, share in enumerate(shares) for row in range(share)])
+
+    def from_first(self, content: bytes | None) -> bytes | None:
+        (size,) = self._broadcast(np.array([-1 if content is None else len(content)]), 1)
+        if size < 0:
+            return None
+        own = content or b""
+        padded = np.frombuffer(own + bytes(8 - len(own) % 8), np.int64)
+        return self._broadcast(padded, size // 8 + 1).tobytes()[:size]
+
+    def _sent_to_all(self, rows: tf.Tensor) -> tf.Tensor:
+        """The rows of all workers, in TensorFlow's order of them."""
+        with tf.device("CPU:0"):
+            return tf.raw_ops.CollectiveGatherV2(input=rows, ordering_token=[], **self._next_operation())
+
+    def _broadcast(self, numbers: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+        with tf.device("CPU:0"):
+            if self.first:
+                return tf.raw_ops.CollectiveBcastSendV2(input=numbers, **self._next_operation()).numpy()
+            return tf.raw_ops.CollectiveBcastRecvV2(T=tf.int64, shape=[length], **self._next_operation()).numpy()
+
+    def _next_operation(self) -> dict[str, object]:
+        """What tells TensorFlow which operations of the workers belong together: all build them in the same order."""
+        number = next(self._instances)
+        return {"group_size": self.count, "group_key": 1, "instance_key": number, "communication_hint": "ring"}
+
+
+@contextmanager
+def together(cluster: Cluster | None, inputs: Mapping[str, str]) -> Iterator[Workers]:
+    """The workers of ``cluster``, once all are there; this process alone without one.
+
+    Args:
+        inputs: a digest of everything that must be the same for all workers, by its name.
+
+    Raises:
+        UserError: the workers do not come together, or in the block one of them is lost.
+    """
+    if cluster is None:
+        yield Workers()
+        return
+    meeting.meet(cluster, inputs)
+    try:
+        yield Team(cluster)
+    except tf.errors.OpError as error:
+        if "ollective" not in error.message:
+            raise
+        time.sleep(SECONDS_TO_TELL)
+        raise UserError(f"{_lost(cluster, error.message)} is lost; start all workers again") from None
+
+
+def _connected(cluster: Cluster) -> tf.distribute.Strategy:
+    """TensorFlow's connection to the other workers, who have to connect at the same time."""
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
+        task_type="worker",
+        task_id=cluster.index,
+        rpc_layer="grpc",
+    )
+    # TensorFlow waits for ever for a worker that dies in this moment, and lets Python do nothing meanwhile.
+    signal.alarm(SECONDS_TO_CONNECT)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    finally:
+        signal.alarm(0)
+        # TensorFlow has put a handler of its own in place of Python's for SIGTERM.
+        for number in interrupts.SIGNALS:
+            signal.signal(number, signal.getsignal(number))
+
+
+def _lost(cluster: Cluster, message: str) -> str:
+    """The worker that TensorFlow's ``message`` names first, with whom the others' errors began."""
+    match = re.search(r"/task:(\d+)", message)
+    return cluster.name(int(match[1]) if match else 0)  # the first watches the others, and is named by nobody
+
+
+def _share(parts: int, index: int, count: int) -> range:
+    return range(parts * index // count, parts * (index + 1) // count)
