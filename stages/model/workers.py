@@ -174,9 +174,12 @@ def _connected(cluster: Cluster) -> tf.distribute.Strategy:
 
 
 def _lost(cluster: Cluster, message: str) -> str:
-    """The worker that TensorFlow's ``message`` names first, with whom the others' errors began."""
-    match = re.search(r"/task:(\d+)", message)
-    return cluster.name(int(match[1]) if match else 0)  # the first watches the others, and is named by nobody
+    """The worker with whom all errors began: the first of the others in TensorFlow's ``message``.
+
+    If it names none, the first worker is out of reach, which watches over all.
+    """
+    named = [int(number) for number in re.findall(r"/task:(\d+)", message)]
+    return cluster.name(next((index for index in named if index != cluster.index), 0))
 
 
 def _share(parts: int, index: int, count: int) -> range:
