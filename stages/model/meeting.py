@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import socket
 import time
 from collections.abc import Collection, Mapping
@@ -21,6 +22,7 @@ from stages.model.cluster import Cluster
 MINUTES = 30  # to wait for others
 SECONDS_BETWEEN_QUESTIONS = 0.5
 SECONDS_OF_SILENCE = 5.0  # after which a worker that asked, or should answer, is taken to be gone
+SECONDS_TO_GET_PORT = 20.0  # from the worker of a training that has just lost another
 LONGEST_LINE = 65_536  # bytes
 
 
@@ -28,8 +30,9 @@ def wait_for_first(cluster: Cluster) -> None:
     """Wait until the first worker is ready to train.
 
     Raises:
-        UserError: it is not within :data:`MINUTES`.
+        UserError: it is not within :data:`MINUTES`, or another program has this worker's port.
     """
+    _listener(cluster).close()  # because TensorFlow has no good words for a port that it can't get
     print(f"worker {cluster.index}: waits for {cluster.name(0)}, at most {MINUTES} minutes", flush=True)
     deadline = time.monotonic() + 60 * MINUTES
     while _ask(cluster, {}) is None:
@@ -45,7 +48,8 @@ def meet(cluster: Cluster, inputs: Mapping[str, str]) -> None:
         inputs: a digest of everything that must be the same for all workers, by its name.
 
     Raises:
-        UserError: a worker does not come within :data:`MINUTES`, is gone again, or has other inputs than the first.
+        UserError: a worker does not come within :data:`MINUTES`, is gone again, or has other inputs than the first; or
+            another program has this worker's port.
     """
     own = {"list of workers": json.dumps(cluster.addresses), **inputs}
     if error := _receive(cluster, own) if cluster.index == 0 else _report(cluster, own):
@@ -68,7 +72,7 @@ def _receive(cluster: Cluster, inputs: dict[str, str]) -> str:
                 break
             index, theirs = _answer(listener, {"missing": missing})
             if theirs and (different := [name for name in inputs if theirs.get(name) != inputs[name]]):
-                error = f"{cluster.name(index)} has other {' and '.join(different)} than {cluster.name(0)}"
+                error = f"worker {index} differs from {cluster.name(0)} in {' and '.join(different)}"
                 break
             if theirs:
                 asked[index] = time.monotonic()
@@ -100,13 +104,20 @@ def _report(cluster: Cluster, inputs: dict[str, str]) -> str:
 
 
 def _listener(cluster: Cluster) -> socket.socket:
-    _, port = cluster.endpoint(0)
-    try:
-        listener = socket.create_server(("", port))
-    except OSError as error:
-        raise UserError(f"{cluster.name(0)} can't listen at its port: {error.strerror}") from None
-    listener.settimeout(1.0)
-    return listener
+    """A socket at this worker's own port."""
+    _, port = cluster.endpoint(cluster.index)
+    deadline = time.monotonic() + SECONDS_TO_GET_PORT
+    while True:
+        try:
+            listener = socket.create_server(("", port))
+        except OSError as error:
+            if time.monotonic() > deadline:
+                text = f"{cluster.name(cluster.index)} can't use its port: {os.strerror(error.errno or 0)}"
+                raise UserError(text) from None
+            time.sleep(SECONDS_BETWEEN_QUESTIONS)
+        else:
+            listener.settimeout(1.0)
+            return listener
 
 
 def _answer(listener: socket.socket, answer: dict[str, Any]) -> tuple[int, dict[str, str]]:

@@ -1,0 +1,93 @@
+"""Who the workers are, by the environment variables that TensorFlow, SLURM and Kubernetes use."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from stages.common.console import UserError
+from stages.model.cluster import Cluster, from_kubernetes, from_slurm, from_tf_config
+
+# As srun of SLURM 23.11 set them for the third of five tasks on three machines.
+SLURM = {
+    "SLURM_JOB_ID": "412345",
+    "SLURM_PROCID": "2",
+    "SLURM_STEP_NUM_TASKS": "5",
+    "SLURM_STEP_NODELIST": "node[08-10]",
+    "SLURM_STEP_TASKS_PER_NODE": "2(x2),1",
+}
+
+
+def tf_config(workers: object, index: object, kind: str = "worker") -> dict[str, str]:
+    return {"TF_CONFIG": json.dumps({"cluster": {kind: workers}, "task": {"type": kind, "index": index}})}
+
+
+def test_tf_config_names_the_workers() -> None:
+    assert from_tf_config(tf_config(["one:2222", "two:2222"], 1)) == Cluster(("one:2222", "two:2222"), 1)
+    assert from_tf_config(tf_config(["[fe80::1]:22", "two:22"], "0")) == Cluster(("[fe80::1]:22", "two:22"), 0)
+
+
+def test_without_tf_config_or_with_one_worker_a_process_is_alone() -> None:
+    assert from_tf_config({}) is None
+    assert from_tf_config({"TF_CONFIG": ""}) is None
+    assert from_tf_config(tf_config(["one:2222"], 0)) is None
+
+
+def test_a_cluster_written_as_tf_config_is_read_as_the_same() -> None:
+    cluster = Cluster(("one:2222", "two:2222", "three:2222"), 2)
+    assert from_tf_config({"TF_CONFIG": cluster.as_tf_config()}) == cluster
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"TF_CONFIG": "{"}, "TF_CONFIG should be like"),
+        ({"TF_CONFIG": "[]"}, "TF_CONFIG should be like"),
+        ({"TF_CONFIG": '{"cluster": {"worker": ["a:1", "b:1"]}}'}, "TF_CONFIG should be like"),
+        (tf_config(["a:1", "b:1"], 0, kind="ps"), "TF_CONFIG should be like"),
+        (tf_config(["a:1", 2], 0), "TF_CONFIG should be like"),
+        (tf_config(["a:1", "b:1"], 2), "there are 2 workers, numbered from 0; this one can't be 2"),
+        (tf_config(["a", "b:1"], 0), "should be host:port; it is a"),
+        (tf_config(["a:1", "a:1"], 0), "two workers have one address"),
+    ],
+)
+def test_a_tf_config_of_another_form_is_an_error_of_one_line(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        from_tf_config(environment)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_tasks_of_a_job_step_of_slurm_are_workers_with_ports_of_the_job() -> None:
+    hosts = ("node08:22345", "node08:22346", "node09:22345", "node09:22346", "node10:22345")
+    assert from_slurm(SLURM) == Cluster(hosts, 2)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "hosts"),
+    [
+        ("alone", ["alone"]),
+        ("a,b-1,c.d", ["a", "b-1", "c.d"]),
+        ("gpu[1,3-5],cpu[098-101]", ["gpu1", "gpu3", "gpu4", "gpu5", "cpu098", "cpu099", "cpu100", "cpu101"]),
+        ("rack[1-2]n[1-2]-ib", ["rack1n1-ib", "rack1n2-ib", "rack2n1-ib", "rack2n2-ib"]),
+    ],
+)
+def test_a_list_of_machines_is_read_as_slurm_means_it(nodes: str, hosts: list[str]) -> None:
+    tasks = {"SLURM_STEP_TASKS_PER_NODE": f"2(x{len(hosts)})", "SLURM_STEP_NUM_TASKS": str(2 * len(hosts))}
+    cluster = from_slurm(SLURM | tasks | {"SLURM_STEP_NODELIST": nodes, "SLURM_PROCID": "0"})
+    assert cluster is not None
+    assert [cluster.endpoint(index)[0] for index in range(0, 2 * len(hosts), 2)] == hosts
+
+
+def test_a_step_of_one_task_and_a_batch_script_are_no_workers() -> None:
+    assert from_slurm({}) is None
+    assert from_slurm({"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_NTASKS": "4"}) is None
+    assert from_slurm(SLURM | {"SLURM_STEP_NUM_TASKS": "1"}) is None
+
+
+def test_the_pods_of_an_indexed_job_are_workers_if_their_hosts_are_listed() -> None:
+    pods = {"JOB_COMPLETION_INDEX": "1", "WORKERS": "train-0.train, train-1.train,train-2.train:99"}
+    addresses = ("train-0.train:2222", "train-1.train:2222", "train-2.train:99")
+    assert from_kubernetes(pods) == Cluster(addresses, 1)
+    assert from_kubernetes({"JOB_COMPLETION_INDEX": "1"}) is None
