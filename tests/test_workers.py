@@ -50,8 +50,11 @@ def test_several_workers_end_in_the_bytes_of_one(tmp_path: Path, of_one: dict[st
     assert trained(tmp_path / "several", count) == of_one
 
 
-@pytest.mark.parametrize("victim", [0, 1, 2])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill -9", "kill"])
+@pytest.mark.parametrize(
+    ("victim", "number"),
+    [(0, signal.SIGKILL), (1, signal.SIGKILL), (2, signal.SIGKILL), (0, signal.SIGTERM)],
+    ids=["kill -9 0", "kill -9 1", "kill -9 2", "kill 0"],
+)
 def test_when_a_worker_dies_the_others_end_and_name_it_and_starting_all_again_ends_in_equal_bytes(
     tmp_path: Path, of_one: dict[str, bytes], victim: int, number: int
 ) -> None:

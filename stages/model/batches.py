@@ -37,11 +37,11 @@ class EpochOrder:
 
         Returns:
             rows, int32, shape (m,); and where in them the parts lie, int32, shape (batches, len(share) + 1): part i of
-            a batch from its entry i to i + 1. A batch without a row in these parts has one that lies in none.
+            a batch from its entry i to i + 1. Where there is an empty part, there is a row nevertheless.
         """
         starts, sizes = self.bounds[:-1][batches, None], np.diff(self.bounds)[batches, None]
         cuts = starts + sizes * np.arange(share.start, share.stop + 1) // parts
-        pieces = [self.rows[cut[0] : max(cut[-1], cut[0] + 1)] for cut in cuts]
+        pieces = [self.rows[cut[0] : max(cut[-1], cut[-2] + 1)] for cut in cuts]
         places = np.cumsum([0] + [len(piece) for piece in pieces[:-1]])
         return np.concatenate(pieces), (cuts - cuts[:, :1] + places[:, None]).astype(np.int32)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -74,3 +75,20 @@ def test_the_window_keeps_company_as_tf_data_does() -> None:
     full = [batches_of(epoch_order("full", [size], batch_size, 1, epoch)) for epoch in (1, 2)]
     assert neighbours(ours) == pytest.approx(neighbours(theirs), rel=0.15)
     assert neighbours(full) < neighbours(ours) / 4
+
+
+@given(folder_sizes, st.integers(1, 20), st.integers(1, 9), st.data())
+def test_the_parts_of_a_batch_are_the_same_rows_whoever_computes_them(
+    sizes: list[int], batch_size: int, parts: int, data: st.DataObject
+) -> None:
+    order = epoch_order("full", sizes, batch_size, 1, 1)
+    start = data.draw(st.integers(0, parts - 1))
+    share = range(start, data.draw(st.integers(start + 1, parts)))
+    batches = slice(data.draw(st.integers(0, len(order.bounds) - 2)), len(order.bounds) - 1)
+
+    rows, cuts = order.share(batches, share, parts)
+
+    for batch, cut in zip(batches_of(order)[batches], cuts, strict=True):
+        whole = [batch[len(batch) * part // parts : len(batch) * (part + 1) // parts] for part in range(parts)]
+        assert [rows[a:b].tolist() for a, b in pairwise(cut)] == [whole[part] for part in share]
+        assert max(cut[:-1]) < len(rows)  # an empty part borrows the row at its place

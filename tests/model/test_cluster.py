@@ -9,7 +9,7 @@ import pytest
 from stages.common.console import UserError
 from stages.model.cluster import Cluster, from_kubernetes, from_slurm, from_tf_config
 
-# As srun of SLURM 23.11 set them for the third of five tasks on three machines.
+# The forms are those of the manual page of srun; this is the third of five tasks on three machines.
 SLURM = {
     "SLURM_JOB_ID": "412345",
     "SLURM_PROCID": "2",
