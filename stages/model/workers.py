@@ -33,11 +33,9 @@ class Workers:
     """The workers of a training, seen from one of them; here a process alone, which computes all parts.
 
     Attributes:
-        count: how many there are.
         first: whether this is the first one, which alone writes files.
     """
 
-    count = 1
     first = True
 
     def parts(self, parts: int) -> int:
@@ -74,7 +72,7 @@ class Team(Workers):
     """Several workers, connected by TensorFlow's collective operations."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self.count = len(cluster.addresses)
+        self._count = len(cluster.addresses)
         self.first = cluster.index == 0
         self._index = cluster.index
         self._connection = _connected(cluster)  # it ends with this object
@@ -83,14 +81,14 @@ class Team(Workers):
         self._places = np.argsort(self._sent_to_all(tf.constant([cluster.index])).numpy())
 
     def parts(self, parts: int) -> int:
-        if parts < self.count:
+        if parts < self._count:
             raise UserError(
-                f"train.parts: {parts} parts of a batch are too few for {self.count} workers; raise it, or take fewer"
+                f"train.parts: {parts} parts of a batch are too few for {self._count} workers; raise it, or take fewer"
             )
         return parts
 
     def share(self, parts: int) -> range:
-        return _share(parts, self._index, self.count)
+        return _share(parts, self._index, self._count)
 
     def summed(self, results: list[list[tf.Tensor]], parts: int) -> list[tf.Tensor]:
         shapes = [value.shape for value in results[0]]
@@ -100,7 +98,7 @@ class Team(Workers):
         return [tf.reshape(value, shape) for value, shape in zip(sums, shapes, strict=True)]
 
     def gathered(self, rows: tf.Tensor, parts: int) -> tf.Tensor:
-        shares = [len(_share(parts, index, self.count)) for index in range(self.count)]
+        shares = [len(_share(parts, index, self._count)) for index in range(self._count)]
         most = max(shares)
         # All have to send as many rows.
         sent = self._sent_to_all(tf.pad(rows, [[0, most - shares[self._index]], [0, 0]]))
@@ -128,7 +126,7 @@ class Team(Workers):
     def _next_operation(self) -> dict[str, object]:
         """What tells TensorFlow which operations of the workers belong together: all build them in the same order."""
         number = next(self._instances)
-        return {"group_size": self.count, "group_key": 1, "instance_key": number, "communication_hint": "ring"}
+        return {"group_size": self._count, "group_key": 1, "instance_key": number, "communication_hint": "ring"}
 
 
 @contextmanager
@@ -148,7 +146,7 @@ def together(cluster: Cluster | None, inputs: Mapping[str, str]) -> Iterator[Wor
     try:
         yield Team(cluster)
     except tf.errors.OpError as error:
-        if "ollective" not in error.message:
+        if "Collective" not in error.message:
             raise
         time.sleep(SECONDS_TO_TELL)
         raise UserError(f"{_lost(cluster, error.message)} is lost; start all workers again") from None

@@ -80,6 +80,18 @@ def test_a_list_of_machines_is_read_as_slurm_means_it(nodes: str, hosts: list[st
     assert [cluster.endpoint(index)[0] for index in range(0, 2 * len(hosts), 2)] == hosts
 
 
+def test_the_variables_that_a_user_has_printed_name_four_workers_of_one_machine() -> None:
+    """Of ``srun -N1 -n4``, from TheHPXProject/hpx#692 on GitHub."""
+    printed = {
+        "SLURM_JOB_ID": "901593",
+        "SLURM_PROCID": "1",
+        "SLURM_STEP_NODELIST": "t-cn0117",
+        "SLURM_STEP_NUM_TASKS": "4",
+        "SLURM_STEP_TASKS_PER_NODE": "4",
+    }
+    assert from_slurm(printed) == Cluster(tuple(f"t-cn0117:{11593 + task}" for task in range(4)), 1)
+
+
 def test_a_step_of_one_task_and_a_batch_script_are_no_workers() -> None:
     assert from_slurm({}) is None
     assert from_slurm({"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_NTASKS": "4"}) is None
