@@ -106,10 +106,12 @@ def _report(cluster: Cluster, inputs: dict[str, str]) -> str:
 def _listener(cluster: Cluster) -> socket.socket:
     """A socket at this worker's own port."""
     _, port = cluster.endpoint(cluster.index)
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
     deadline = time.monotonic() + SECONDS_TO_GET_PORT
     while True:
         try:
-            listener = socket.create_server(("", port))
+            listener = socket.create_server(("", port), family=family, dualstack_ipv6=both)
         except OSError as error:
             if time.monotonic() > deadline:
                 text = f"{cluster.name(cluster.index)} can't use its port: {os.strerror(error.errno or 0)}"
