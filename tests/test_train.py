@@ -69,9 +69,10 @@ def test_ctrl_c_keeps_the_finished_epochs_says_so_and_the_next_run_goes_on_from_
     assert kept >= 2
     printed, errors = interrupted_after("parameters, 20 images", folder)
     assert f"train: goes on after epoch {kept}, from .resume/train.npz\n" in printed
-    assert epochs_kept(errors) == kept
-    printed, errors = interrupted_after(f"epoch {kept + 1:2}:", folder)
+    kept_then = epochs_kept(errors)
+    assert kept_then >= kept  # more if this process was slow to hear that the other has begun
+    printed, errors = interrupted_after(f"epoch {kept_then + 1:2}:", folder)
     assert "epoch  1:" not in printed
-    assert epochs_kept(errors) > kept
-    assert epochs_on_disk(folder)[: kept + 1] == list(range(1, kept + 2))
+    assert epochs_kept(errors) > kept_then
+    assert epochs_on_disk(folder)[: kept_then + 1] == list(range(1, kept_then + 2))
     assert not (folder / "models").exists()
