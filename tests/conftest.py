@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 settings.register_profile("project", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
 
+# Tests that a shell started in the background inherit from it that Ctrl-C is not for them; so would what they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",

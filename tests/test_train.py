@@ -38,8 +38,6 @@ def interrupted_after(line: str, folder: Path) -> tuple[str, str]:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # Tests that a shell started in the background inherit from it that Ctrl-C is not for them.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         printed = ""

@@ -23,7 +23,7 @@ def dots(tables: Sequence[Table]) -> Figure:
             if summary.interval:
                 axes.plot(summary.interval, [row + 0.25] * 2, "-", color=ORANGE, linewidth=2)
             axes.plot([summary.mean], [row + 0.25], "D", color=ORANGE)
-        axes.set_yticks(range(len(settings)), [drawable(setting) for setting in settings])
+        axes.set_yticks(range(len(settings)), ["\n".join(map(drawable, one.split(", "))) for one in settings])
         axes.set_ylim(len(settings) - 0.5, -0.5)
         axes.set_xlabel(one.metric)
         axes.grid(axis="x", alpha=0.3)

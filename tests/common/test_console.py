@@ -80,8 +80,6 @@ def test_ctrl_c_is_one_line() -> None:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # Tests that a shell started in the background inherit from it that Ctrl-C is not for them.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
