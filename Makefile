@@ -45,9 +45,10 @@ processors: .venv/installed ## Run a small pipeline as six other processors woul
 	python -m tests.processors
 
 .PHONY: torture
-torture: .venv/installed ## Kill the pipeline 100 times and the real training 5 times, and compare every byte
+torture: .venv/installed ## Kill the pipeline 100 times, the real training 5 times and sweeps 30 times; all must end well
 	python -m tests.torture --kills 100
 	python -m tests.torture --kills 5 --real
+	python -m tests.torture_sweeps --runs 100 --kills 30
 
 .PHONY: bench
 bench: .venv/installed ## Measure the speed on this machine, into benchmarks/results.md; after `make repro`

@@ -224,7 +224,7 @@ def command(
 
 
 def end_all() -> None:
-    """Kill all commands that the threads of this process wait for, and let them begin no others."""
+    """Kill all commands that the threads of this process wait for, and any that they begin from now on."""
     global _ended
     _ended = True
     for leash in list(_leashes):
