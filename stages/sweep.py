@@ -49,7 +49,7 @@ def _perform(
     todo, preparations = preparation.prepared(missing, defaults, here.commit)
     with ExitStack() as stack:
         others = None if scheduler is None else stack.enter_context(cluster.on_scheduler(scheduler))
-        client, folder = stack.enter_context(cluster.on_this_machine(wanted.cores))
+        client, folder = stack.enter_context(cluster.on_this_machine(wanted.cores, wanted.memory))
         print(f"sweep: what runs where is shown at {(others or client).dashboard_link}", flush=True)
         there = runs.found(here.commit)
         new = [run for run in preparations if runs.checksum(run.name) not in there]

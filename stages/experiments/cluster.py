@@ -11,6 +11,7 @@ import cloudpickle
 import dask
 import joblib
 from distributed import Client, LocalCluster, as_completed, wait
+from distributed.system import MEMORY_LIMIT
 
 from stages.common.console import Progress, UserError
 from stages.experiments import perform, runs
@@ -20,11 +21,17 @@ SECONDS_TO_CONNECT, SECONDS_TO_END = 30.0, 20.0
 
 
 @contextmanager
-def on_this_machine(cores: int) -> Iterator[tuple[Client, Path]]:
-    """A cluster within this process, with room for as many runs as have ``cores`` each; and the folder of their clones.
+def on_this_machine(cores: int, memory: float) -> Iterator[tuple[Client, Path]]:
+    """A cluster within this process, with room for as many runs as fit, at least one; and the folder of their clones.
 
     Threads do, since a run is processes of its own, for which a thread waits.
+
+    Args:
+        cores: of each run.
+        memory: of each run, in GiB.
     """
+    # Of the cores and the memory that a container or a scheduler leaves to this process.
+    side_by_side = min(joblib.cpu_count() // cores, int(MEMORY_LIMIT / 2**30 / memory))
     settings = {
         "distributed.dashboard.link": "http://127.0.0.1:{port}/status",
         # Would look a hundred times a second what the waiting threads do, and take a fortieth of a core for it.
@@ -36,7 +43,7 @@ def on_this_machine(cores: int) -> Iterator[tuple[Client, Path]]:
         LocalCluster(
             processes=False,
             n_workers=1,
-            threads_per_worker=max(1, joblib.cpu_count() // cores),
+            threads_per_worker=max(1, side_by_side),
             memory_limit=0,
             dashboard_address="127.0.0.1:0",
             local_directory=str(folder),

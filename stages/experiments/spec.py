@@ -36,6 +36,7 @@ class Spec(Section):
             parameters say.
         metrics: each as ``FILE.KEY`` of ``metrics/FILE.json``, with further keys, or places in a list, behind it.
         cores: that each run may use. On these depend neither results nor names.
+        memory: in GiB, that each run needs; by it and by the cores, so many are made side by side on this machine.
         minutes: after which a run is ended and counts as failed; None for never.
     """
 
@@ -48,6 +49,7 @@ class Spec(Section):
         default=("test.accuracy",), min_length=1, validate_default=True
     )
     cores: PositiveInt = 1
+    memory: Annotated[float, Field(gt=0)] = 1.0  # a run of the baseline takes 0.7
     minutes: Annotated[float, Field(gt=0)] | None = None
 
     @field_validator("values")

@@ -1,0 +1,21 @@
+"""Tests of ``stages/experiments/cluster.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import joblib
+import pytest
+
+from stages.experiments import cluster
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("share", "runs"), [(1e-6, joblib.cpu_count()), (0.4, min(2, joblib.cpu_count())), (3.0, 1)])
+def test_so_many_runs_are_made_side_by_side_as_cores_and_memory_allow(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, share: float, runs: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    gibibytes = cluster.MEMORY_LIMIT / 2**30
+    with cluster.on_this_machine(cores=1, memory=share * gibibytes) as (client, _):
+        assert sum(client.nthreads().values()) == runs
