@@ -19,16 +19,18 @@ from stages.experiments.search import Search
 from stages.model.settings import Seed
 
 DIVIDED = "dataset.validation"  # the parameter that says which fold validates
-SEARCHED = "validate"  # the last stage of a search
+JUDGED = "validate"  # the last stage of runs that are not compared on the test split, which they don't read then
 
 
 class Spec(Section):
     """A run is made for each recipe, each combination of values, each seed and, if there are folds, each fold.
 
-    With a search, each combination of values meets each setting that it draws.
+    With a search, each combination of values meets each setting that it draws. With variants, all this is made for each
+    recipe as it is, and for each variant of it.
 
     Attributes:
         recipes: names of files in ``recipes/``.
+        variants: by a name in words, values of some parameters, by their dotted names, that change a recipe together.
         values: lists of values by the dotted name of a parameter, put into each recipe.
         search: what to draw from ranges; None: nothing.
         seeds: the same for all, so that runs can be compared pair by pair.
@@ -41,6 +43,7 @@ class Spec(Section):
     """
 
     recipes: Annotated[tuple[str, ...], Field(min_length=1)] = ("baseline",)
+    variants: dict[str, Annotated[dict[str, Any], Field(min_length=1)]] = Field(default={})
     values: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default={})
     search: Search | None = None
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
@@ -52,10 +55,11 @@ class Spec(Section):
     memory: Annotated[float, Field(gt=0)] = 1.0  # a run of the baseline takes 0.7
     minutes: Annotated[float, Field(gt=0)] | None = None
 
-    @field_validator("values")
+    @field_validator("variants", "values")
     @classmethod
-    def _without_seed(cls, values: dict[str, Any]) -> dict[str, Any]:
-        if "seed" in values:
+    def _without_seed(cls, values: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        varied = values if info.field_name == "values" else [key for variant in values.values() for key in variant]
+        if "seed" in varied:
             raise ValueError("should not vary seed, which `seeds` does")
         return values
 
@@ -72,6 +76,7 @@ class Spec(Section):
     def _without_fold(cls, folds: int | None, info: ValidationInfo) -> int | None:
         search = info.data.get("search")
         varied = [*info.data.get("values", {}), *(search.parameters if search else {})]
+        varied += [key for variant in info.data.get("variants", {}).values() for key in variant]
         if folds and any(key.startswith(DIVIDED) for key in varied):
             raise ValueError(f"does not go with values of {DIVIDED}")
         return folds
@@ -79,7 +84,7 @@ class Spec(Section):
     @field_validator("metrics")
     @classmethod
     def _of_validation(cls, metrics: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        if info.data.get("search") and any(metric.startswith("test.") for metric in metrics):
+        if info.data.get("search") and any(_of_test(metric) for metric in metrics):
             raise ValueError("should not be of the test split, by which nothing is chosen; use validation.accuracy")
         return metrics
 
@@ -119,24 +124,30 @@ def plan(spec: Spec, defaults: str, commit: str, name: str) -> list[Planned]:
     Raises:
         UserError: a recipe is not there, or a key or value is not allowed.
     """
+    stage = None if any(_of_test(metric) for metric in spec.metrics) else JUDGED
     planned = []
     for recipe in spec.recipes:
         by_recipe = recipes.applied(recipes.load(recipe), defaults, f"recipes/{recipe}.yaml")
-        for combination in _combinations(spec):
+        for (variant, changes), combination in product([("", {}), *spec.variants.items()], _combinations(spec)):
             text = by_recipe
-            for key, value in combination.items():
+            for key, value in [*changes.items(), *combination.items()]:
                 text = recipes.applied(_nested(key, value), text, name)
-            setting = ", ".join([recipe, *(f"{key} = {_as_list(value)}" for key, value in combination.items())])
+            in_words = [f"{key} = {_as_list(value)}" for key, value in combination.items()]
+            setting = ", ".join(filter(None, [recipe, variant, *in_words]))
             if spec.folds:
                 _refuse_folders(text, name)
             for seed, fold in product(spec.seeds, range(1, spec.folds + 1) if spec.folds else [None]):
-                title, repetition, changes = f"{recipe}-seed{seed}", str(seed), {"seed": seed}
+                title, repetition, drawn = f"{recipe}-seed{seed}", str(seed), {"seed": seed}
                 if fold:
                     title, repetition = f"{title}-fold{fold}", f"{seed}, fold {fold}"
-                    changes |= _nested(DIVIDED, {"folds": spec.folds, "fold": fold})
-                run = runs.named(title, recipes.applied(changes, text, name), commit, SEARCHED if spec.search else None)
+                    drawn |= _nested(DIVIDED, {"folds": spec.folds, "fold": fold})
+                run = runs.named(title, recipes.applied(drawn, text, name), commit, stage)
                 planned.append(Planned(setting, repetition, run))
     return planned
+
+
+def _of_test(metric: str) -> bool:
+    return metric.startswith("test.")
 
 
 def _refuse_folders(text: str, name: str) -> None:

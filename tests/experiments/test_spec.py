@@ -54,6 +54,24 @@ def test_a_run_is_planned_for_each_recipe_value_and_seed() -> None:
     assert "optimizer: adam" in planned[-1].run.parameters
 
 
+def test_a_recipe_is_planned_as_it_is_and_with_the_changes_of_each_variant() -> None:
+    planned = plan(
+        "recipes: [adam]\nvalues: {train.epochs: [1, 2]}\nseeds: [1]\n"
+        "variants: {slow: {train.learning_rate: 0.5, train.schedule: {kind: cosine, warm_up: 0.1}}}"
+    )
+    assert [one.setting for one in planned] == [
+        "adam, train.epochs = 1",
+        "adam, train.epochs = 2",
+        "adam, slow, train.epochs = 1",
+        "adam, slow, train.epochs = 2",
+    ]
+    slow = parse(planned[-1].run.parameters)["train"]
+    assert slow == parse(planned[1].run.parameters)["train"] | {
+        "learning_rate": 0.5,
+        "schedule": {"kind": "cosine", "warm_up": 0.1},
+    }
+
+
 def test_a_run_is_planned_for_each_fold_of_the_training_folders() -> None:
     planned = plan("seeds: [1, 2]\nfolds: 3", defaults=DIVIDED)
     assert {one.setting for one in planned} == {"baseline"}
@@ -82,6 +100,11 @@ def test_the_name_of_a_run_depends_on_the_commit_and_the_parameters_and_on_nothi
     assert one.run.name != plan("values: {train.momentum: [0.8]}\nseeds: [1]")[0].run.name
 
 
+def test_runs_that_are_not_compared_on_the_test_split_end_before_it() -> None:
+    assert plan(f"seeds: [1]\n{VALIDATION}")[0].run.stage == "validate"
+    assert plan("seeds: [1]\nmetrics: [validation.accuracy, test.accuracy]")[0].run.stage is None
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -90,6 +113,12 @@ def test_the_name_of_a_run_depends_on_the_commit_and_the_parameters_and_on_nothi
         ("seed: [1]\nseeds: [1]", "one.yaml: seed: unknown key; remove it or correct its name"),
         ("recipes: [baseline]", "one.yaml: seeds: missing; every key must be given"),
         ("values: {seed: [1]}\nseeds: [1]", "one.yaml: values: should not vary seed, which `seeds` does"),
+        ("variants: {a: {seed: 1}}\nseeds: [1]", "one.yaml: variants: should not vary seed, which `seeds` does"),
+        ("variants: {a: {train.epoch: 1}}\nseeds: [1]", "one.yaml: train.epoch: unknown key; remove it or correct its"),
+        (
+            "variants: {a: {dataset.validation: 0.1}}\nfolds: 5\nseeds: [1]",
+            "one.yaml: folds: 5 is not allowed; does not go with values of dataset.validation",
+        ),
         (
             "values: {dataset.validation.fold: [1]}\nfolds: 5\nseeds: [1]",
             "one.yaml: folds: 5 is not allowed; does not go with values of dataset.validation",
