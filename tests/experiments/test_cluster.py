@@ -6,6 +6,7 @@ from pathlib import Path
 
 import joblib
 import pytest
+from distributed.system import MEMORY_LIMIT
 
 from stages.experiments import cluster
 
@@ -16,6 +17,6 @@ def test_so_many_runs_are_made_side_by_side_as_cores_and_memory_allow(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, share: float, runs: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    gibibytes = cluster.MEMORY_LIMIT / 2**30
+    gibibytes = MEMORY_LIMIT / 2**30
     with cluster.on_this_machine(cores=1, memory=share * gibibytes) as (client, _):
         assert sum(client.nthreads().values()) == runs
