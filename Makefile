@@ -37,7 +37,7 @@ test: .venv/installed ## Lint, check the types and run the tests
 	pytest --numprocesses auto --dist worksteal
 
 .PHONY: test-quick
-test-quick: .venv/installed ## Run the tests that take no more than about a second each
+test-quick: .venv/installed ## Run the tests that take no more than about half a second each
 	pytest --numprocesses auto --dist worksteal -m "not slow"
 
 .PHONY: processors

@@ -14,6 +14,7 @@ from stages.common.console import UserError
 from stages.common.files import write_csv, write_json, write_text
 from stages.compare import compare
 
+pytestmark = pytest.mark.slow
 IMAGES = [f"test/{name}/{number:03d}.png" for name in ("cat", "dog") for number in range(30)]
 ACTUAL = ["cat"] * 30 + ["dog"] * 30
 FIRST = ["cat"] * 20 + ["dog"] * 20 + ["cat"] * 20
@@ -157,7 +158,6 @@ def test_an_unknown_revision_or_one_without_a_run_is_an_error(name: str) -> None
         compare(name, "HEAD")
 
 
-@pytest.mark.slow
 def test_the_command_ends_with_1_and_one_line_after_an_error(request: pytest.FixtureRequest) -> None:
     environment = {**os.environ, "PYTHONPATH": str(request.config.rootpath)}
     command = [sys.executable, "-m", "stages.compare", "HEAD", "nope"]
@@ -167,7 +167,6 @@ def test_the_command_ends_with_1_and_one_line_after_an_error(request: pytest.Fix
     assert failed.stderr.count("\n") == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prepare", "advice"),
     [

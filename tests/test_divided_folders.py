@@ -20,6 +20,7 @@ from stages.verify import verify
 from tests.defaults import parameter_values
 from tests.drawn import CLASSES, draw, draw_folder
 
+pytestmark = pytest.mark.slow
 SPLITS = ("train", "validation", "test")
 OF_ITS_PATIENT = "(patient[0-9]+)"
 

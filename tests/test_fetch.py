@@ -95,6 +95,7 @@ def test_an_archive_with_a_known_checksum_is_taken(
     assert Path("cache/some.tar.gz").exists() is not named
 
 
+@pytest.mark.slow
 def test_images_of_ones_own_need_no_cifar_10(tmp_path: Path) -> None:
     (tmp_path / "data/cifar10").mkdir(parents=True)
     (tmp_path / "data/cifar10/test.zip").touch()
@@ -116,6 +117,7 @@ def test_the_folder_of_cifar_10_is_known_in_every_spelling(
         fetch_stage.fetch()
 
 
+@pytest.mark.slow
 def test_the_stage_loads_neither_tensorflow_nor_scikit_learn_nor_matplotlib() -> None:
     code = "import sys, stages.fetch; print({'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -122,6 +122,7 @@ def test_json_has_an_image_a_line_with_its_classes_the_most_probable_first(
         assert sum(probabilities) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_zip_a_folder_and_standard_input_give_the_same(
     clone: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +144,7 @@ def test_the_classes_are_those_that_the_evaluation_predicts(clone: Path, capsys:
     np.testing.assert_allclose([each["probability"] for each in best], probabilities.max(axis=1), atol=2e-6)
 
 
+@pytest.mark.slow
 def test_images_beyond_one_batch_are_all_predicted(
     clone: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +157,7 @@ def test_images_beyond_one_batch_are_all_predicted(
     assert in_parts == whole  # to the last digit
 
 
+@pytest.mark.slow
 def test_a_photograph_is_resized_and_converted_as_verify_does_it(
     clone: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,6 +169,7 @@ def test_a_photograph_is_resized_and_converted_as_verify_does_it(
     assert photo["best"] == small["best"]
 
 
+@pytest.mark.slow
 def test_an_image_of_16_bits_is_taken_as_of_the_bits_that_the_model_was_trained_with(
     clone: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,6 +216,7 @@ def test_a_trained_model_gives_a_photograph_the_probabilities_that_train_gave_it
     assert packed.load("data/verified/train").resize == members.read_resize("models/model.keras") == resize
 
 
+@pytest.mark.slow
 def test_unreadable_files_are_reported_and_the_rest_goes_on(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("images/000_circle/broken.png").write_bytes(b"no image")
     Path("images/000_circle/\x1b[2J.png").write_bytes(b"")
@@ -257,6 +262,7 @@ def test_names_in_a_zip_are_shown_as_their_maker_saw_them(tmp_path: Path, monkey
     assert [image.name for image in images] == ["of zip.zip/Käse/1.png", "of Windows.zip/Käse/1.png"]
 
 
+@pytest.mark.slow
 def test_a_zip_is_read_without_unpacking_and_its_hostile_members_are_refused(
     clone: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -328,6 +334,7 @@ def run(command: str, path: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-o", "pipefail", "-c", command], env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_exit_code_is_1_if_an_image_was_unreadable(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["predict", "images"])
     module.main()

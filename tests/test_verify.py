@@ -75,6 +75,7 @@ def output_bytes() -> dict[str, bytes]:
     return {str(path): path.read_bytes() for name in OUTPUTS for path in Path(name).rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_sound_dataset_is_packed_and_described(root: Path) -> None:
     before = snapshot(root)
     verify()
@@ -130,6 +131,7 @@ def test_warnings_are_counted_by_check_and_listed_with_their_files(root: Path) -
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("folder", "leaked"), [("c", 0), ("d", 1)])
 def test_the_test_images_with_a_near_duplicate_in_train_are_counted_apart(root: Path, folder: str, leaked: int) -> None:
     shutil.unpack_archive(root / "d.zip", root / "d")
@@ -142,6 +144,7 @@ def test_the_test_images_with_a_near_duplicate_in_train_are_counted_apart(root: 
     assert (metrics["near_leaked_images"], metrics["near_leaked_test_images"]) == (1, leaked)
 
 
+@pytest.mark.slow
 def test_near_duplicates_are_shown_as_verified_beside_images_that_are_left_out(root: Path) -> None:
     set_parameters(unreadable_image="off", folder_size="off", label_conflict="off")
     (root / "a/000_circle/000.png").write_text("no image")  # so that rows and listed images are not the same
@@ -166,6 +169,7 @@ def test_near_duplicates_that_are_not_asked_for_are_not_shown(root: Path) -> Non
     assert near_pairs.load(Path("plots/dataset/near_duplicates.json")) == []
 
 
+@pytest.mark.slow
 def test_of_many_warnings_a_sample_is_listed_that_says_so(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,6 +259,7 @@ def test_folders_as_people_make_them_are_packed_like_plain_ones(root: Path) -> N
     assert all((root / name).exists() for name in train)
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_the_outputs_of_an_earlier_run_and_success_no_failures(root: Path) -> None:
     verify()
     before = output_bytes()
@@ -306,6 +311,7 @@ def test_unreadable_images_are_left_out_where_they_are_no_error(root: Path) -> N
     assert (metrics["train_images"], metrics["warnings"]["unreadable_image"]) == (23, 1)
 
 
+@pytest.mark.slow
 def test_an_unreadable_validation_image_leaves_the_others_in_their_places(root: Path) -> None:
     set_parameters(unreadable_image="warning", folder_size="off")
     (root / "c/001_square/001.png").write_bytes(b"")
@@ -326,6 +332,7 @@ def test_a_class_whose_images_are_all_left_out_is_an_error(root: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_folder_whose_images_are_all_left_out_gives_none_to_its_split(root: Path) -> None:
     set_parameters(unreadable_image="off", folder_size="off", empty_class="off")
     for path in (root / "a").rglob("*.png"):
@@ -334,6 +341,7 @@ def test_a_folder_whose_images_are_all_left_out_gives_none_to_its_split(root: Pa
     assert packed.load("data/verified/train").folder_sizes == (12,)
 
 
+@pytest.mark.slow
 def test_a_check_that_is_off_says_nothing(root: Path) -> None:
     set_parameters(exact_duplicate="off")
     shutil.copy(root / "a/000_circle/000.png", root / "b/000_circle/000.png")
@@ -447,6 +455,7 @@ def outside_of_the_repository() -> None:
     subprocess.run(["git", "init", "--quiet"], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "where", [ignored, added_to_dvc, added_to_dvc_part_by_part, committed, outside_of_the_repository]
 )

@@ -78,6 +78,7 @@ def test_ctrl_c_while_modules_are_loaded_is_one_line(stage: str, seconds: float,
     assert end(process) == (130, f"{stage}: {INTERRUPTED}")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.cpu_count() == 1, reason="on one core verify starts no processes")
 def test_ctrl_c_while_processes_of_verify_start_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     settings = parameter_values()
@@ -109,6 +110,7 @@ def run_stage(body: str, folder: Path, handler: signal.Handlers = signal.SIG_DFL
     return process
 
 
+@pytest.mark.slow
 def test_an_interrupt_that_a_library_turns_into_its_own_error_is_one_line(tmp_path: Path) -> None:
     body = "    try: wait(60)\n    except BaseException: raise ImportError('a library that failed to load')"
     process = run_stage(body, tmp_path)
@@ -116,6 +118,7 @@ def test_an_interrupt_that_a_library_turns_into_its_own_error_is_one_line(tmp_pa
     assert end(process) == (130, f"stage: {INTERRUPTED}")
 
 
+@pytest.mark.slow
 def test_an_interrupt_that_a_library_swallows_ends_work_that_shows_progress(tmp_path: Path) -> None:
     body = """
     from stages.common.console import progress
@@ -134,6 +137,7 @@ def test_an_interrupt_that_a_library_swallows_ends_work_that_shows_progress(tmp_
     assert errors.endswith(f"stage: {INTERRUPTED}")
 
 
+@pytest.mark.slow
 def test_who_cannot_wait_presses_ctrl_c_again(tmp_path: Path) -> None:
     process = run_stage("    try: wait(60)\n    finally: open('tidying', 'w').close(); time.sleep(60)", tmp_path)
     process.send_signal(signal.SIGINT)

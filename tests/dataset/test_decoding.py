@@ -518,6 +518,7 @@ def test_the_test_images_choose_no_depth(tmp_path: Path) -> None:
     assert records.conversions == {1: "converted from mode I;16, taken as 16 bits a channel, of which it uses 12"}
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_number_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "TASK_BYTES", 3 * SIZE * SIZE * 4)
     folder = folder_of_images(tmp_path, [noise(SIZE, SIZE, 3, seed=seed) for seed in range(11)])

@@ -123,6 +123,7 @@ def test_a_shift_costs_little(down: int, right: int) -> None:
     assert np.median(scores) > np.median(unshifted)
 
 
+@pytest.mark.slow
 def test_different_scenes_do_not_correlate() -> None:
     assert partners(scenes(2000)) == []
 

@@ -34,6 +34,7 @@ def f1_macro(actual: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
     return float(np.mean([2 * hit / size for hit, size in zip(hits, sizes, strict=True)]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("figure", ["accuracy", "f1_macro"])
 def test_the_intervals_are_those_of_scipys_paired_bootstrap_over_the_images(figure: str) -> None:
     actual, first, second = two_models(300)

@@ -6,9 +6,6 @@ from pathlib import Path
 
 import joblib
 import pytest
-from distributed.system import MEMORY_LIMIT
-
-from stages.experiments import cluster
 
 
 @pytest.mark.slow
@@ -16,6 +13,11 @@ from stages.experiments import cluster
 def test_so_many_runs_are_made_side_by_side_as_cores_and_memory_allow(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, share: float, runs: int
 ) -> None:
+    # Here, since the quick tests load this file too.
+    from distributed.system import MEMORY_LIMIT
+
+    from stages.experiments import cluster
+
     monkeypatch.chdir(tmp_path)
     gibibytes = MEMORY_LIMIT / 2**30
     with cluster.on_this_machine(cores=1, memory=share * gibibytes) as (client, _):

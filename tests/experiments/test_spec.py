@@ -37,6 +37,7 @@ def parse(text: str) -> dict[str, Any]:
     return parameter_file.parse(text.encode(), "params.yaml")
 
 
+@pytest.mark.slow
 def test_a_run_is_planned_for_each_recipe_value_and_seed() -> None:
     planned = plan(
         "recipes: [baseline, adam]\nvalues: {train.epochs: [1, 2], model.filters: [[4], [4, 8]]}\nseeds: [1, 2]"
@@ -91,6 +92,7 @@ def test_folds_of_folders_that_are_named_for_validation_are_refused() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_name_of_a_run_depends_on_the_commit_and_the_parameters_and_on_nothing_else() -> None:
     (one,) = plan("seeds: [1]")
     (in_other_words,) = plan("recipes: [baseline]\nvalues: {train.momentum: [0.9]}\nseeds: [1]\ncores: 2\nminutes: 5")
@@ -156,6 +158,7 @@ def test_a_mistake_is_told_by_the_name_of_its_key(text: str, message: str) -> No
     assert str(error.value).startswith(message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
 def test_each_sweep_of_the_project_can_be_planned(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)

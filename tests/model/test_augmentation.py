@@ -29,6 +29,7 @@ def drawn_for(by: Augmentation, seed: int = 1, epoch: int = 1) -> NDArray[np.int
     return draw(by, len(IMAGES), SIZE, seed, epoch)
 
 
+@pytest.mark.slow
 def test_an_image_is_mirrored_and_shifted_with_reflected_borders_as_numpy_would() -> None:
     by = section(mirror="random", shift=2)
     drawn = drawn_for(by)

@@ -66,6 +66,7 @@ def neighbours(batches: list[list[list[int]]]) -> float:
     return len(pairs[0] & pairs[1]) / len(pairs[0])
 
 
+@pytest.mark.slow
 def test_the_window_keeps_company_as_tf_data_does() -> None:
     """Images stay near each other from epoch to epoch; how much is what the real ``tf.data`` pipeline does too."""
     size, batch_size = 2000, 10

@@ -60,6 +60,7 @@ def test_a_worker_with_another_list_of_workers_is_named_to_both(addresses: tuple
     assert errors == [f"worker 1 differs from worker 0 ({addresses[0]}) in list of workers"] * 2
 
 
+@pytest.mark.slow
 def test_the_first_waits_for_a_bounded_time_and_says_for_whom(
     addresses: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,6 +71,7 @@ def test_the_first_waits_for_a_bounded_time_and_says_for_whom(
     assert f"worker 1: waits for worker 2 ({addresses[2]})" in printed
 
 
+@pytest.mark.slow
 def test_the_others_wait_for_the_first_for_a_bounded_time(addresses: tuple[str, ...]) -> None:
     assert error_of(addresses, 1) == f"worker 0 ({addresses[0]}) did not begin to train within 0.02 minutes"
 

@@ -27,6 +27,7 @@ LARGE = SETTINGS.model.model_copy(update={"filters": (32, 64, 128), "convolution
 RECIPE = SETTINGS.train.model_copy(update={"batch_size": 8, "epochs": 1})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [SMALL, LARGE, SETTINGS.model.model_copy(update={"dense": ()})])
 @pytest.mark.parametrize("sizes", [PREDICTION_BATCHES, validation.BATCHES])
 def test_what_the_layers_make_of_a_batch_keeps_to_its_bytes_at_every_image_size(

@@ -22,6 +22,7 @@ def model() -> keras.Model:
     return network.build(SMALL, image_size=8, classes=3)
 
 
+@pytest.mark.slow
 def test_the_probabilities_are_those_of_keras_predict(model: keras.Model) -> None:
     expected = model.predict(IMAGES.astype(np.float32), verbose=0)
     np.testing.assert_allclose(predict_probabilities(model, IMAGES), expected, atol=1e-6)
@@ -52,6 +53,7 @@ def test_an_image_is_predicted_the_same_alone_among_others_and_in_any_place(imag
         np.testing.assert_array_equal(predict(np.roll(images, shift, axis=0)), np.roll(whole, shift, axis=0))
 
 
+@pytest.mark.slow
 def test_a_predictor_follows_the_model(model: keras.Model) -> None:
     predict = predictor(model)
     before = predict(IMAGES[:5])
