@@ -22,8 +22,8 @@ from stages.common.console import progress, run_stage
 from stages.common.file_names import printable
 from stages.common.rounding import percent, rounded
 from stages.dataset.bit_depth import FULL_DEPTH
-from stages.dataset.decoding import decode_image
-from stages.dataset.image_folders import UnreadableError
+from stages.dataset.conversion import decode_image
+from stages.dataset.image_bytes import UnreadableError
 from stages.dataset.loose_images import LooseImage, find_images
 from stages.model import members
 from stages.splits import packed

@@ -20,7 +20,8 @@ from PIL import Image
 from stages import predict as module
 from stages.common.console import UserError
 from stages.common.files import write_json
-from stages.dataset.image_folders import MAX_IMAGE_BYTES, list_images
+from stages.dataset.image_bytes import MAX_IMAGE_BYTES
+from stages.dataset.image_folders import list_images
 from stages.dataset.loose_images import find_images
 from stages.model import members
 from stages.model.backend import keras

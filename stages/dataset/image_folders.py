@@ -18,25 +18,24 @@ from __future__ import annotations
 import os
 import re
 import stat
-import struct
 import unicodedata
 import zipfile
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from stages.common.console import UserError
 from stages.common.file_names import printable, refusal
+from stages.dataset import image_bytes
 from stages.dataset.dvc_cache import cache_of
+from stages.dataset.image_bytes import UnreadableError, ZipEntry
 from stages.dataset.litter import is_litter_file, is_litter_folder, is_note
 from stages.dataset.zip_names import member_name
 
-MAX_IMAGE_BYTES = 64 * 2**20  # a photograph of 50 million pixels has 10 to 30 MB
 # A higher ratio means a zip bomb or a blank bitmap; below HARMLESS_BYTES either is harmless.
 MAX_INFLATION = 100
 HARMLESS_BYTES = 2**20
@@ -46,20 +45,6 @@ LONGEST_PATH = 300  # characters of a refused file's path in a message; in a zip
 
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 _TOO_DEEP = f"lies more than {MAX_DEPTH} folders deep"
-
-
-class UnreadableError(Exception):
-    """An image can't be read; the text is the reason, to follow the image's name."""
-
-
-class ZipEntry(NamedTuple):
-    """A member as its zip's directory describes it; sizes in bytes."""
-
-    offset: int
-    compressed_size: int
-    size: int
-    crc: int
-    deflated: bool
 
 
 class Member(NamedTuple):
@@ -130,18 +115,18 @@ def list_images(root: Path, name: str) -> ImageFolder:
 
 @contextmanager
 def reader(path: Path) -> Iterator[Callable[[Member], bytes]]:
-    """A function from a member of the folder or zip at ``path`` to its bytes, at most :data:`MAX_IMAGE_BYTES`.
+    """A function from a member of the folder or zip at ``path`` to its bytes, of which an image may have only so many.
 
     The function raises :class:`UnreadableError` if the bytes are not those that were listed.
     """
     if path.is_dir():
-        yield lambda member: _read_file(path / member.path)
+        yield lambda member: image_bytes.read_file(path / member.path)
         return
     with open(path, "rb", buffering=READ_AHEAD) as archive:
 
         def read(member: Member) -> bytes:
             assert member.zip_entry is not None
-            return _read_zip_entry(archive, member.zip_entry)
+            return image_bytes.read_zip_entry(archive, member.zip_entry)
 
         yield read
 
@@ -256,8 +241,8 @@ def _list_folder(root: Path, folder: Path, name: str) -> ImageFolder:
                 listing.refuse(path, "is no regular file")
             elif is_note(entry.name):
                 listing.add_note(parent, entry.name)
-            elif (size := entry.stat().st_size) > MAX_IMAGE_BYTES:
-                listing.refuse(path, _too_large(size))
+            elif (size := entry.stat().st_size) > image_bytes.MAX_IMAGE_BYTES:
+                listing.refuse(path, image_bytes.too_large(size))
             else:
                 listing.add(parent, entry.name, size, None)
     return listing.finish(folder)
@@ -291,7 +276,7 @@ class _Links:
 def _list_zip(path: Path, name: str) -> ImageFolder:
     listing = _Listing(name)
     try:
-        infos = zip_directory(path)
+        infos = image_bytes.zip_directory(path)
     except UnreadableError as error:
         return ImageFolder(name, path, refused=(Refused(path.name, "unsafe_file", str(error)),))
     seen: set[str] = set()
@@ -314,25 +299,8 @@ def _list_zip(path: Path, name: str) -> ImageFolder:
             listing.refuse(full_name, "is in the zip more than once")
         else:
             seen.add(folder.path + file_name)
-            listing.add(folder.path, file_name, info.file_size, zip_entry(info))
+            listing.add(folder.path, file_name, info.file_size, image_bytes.zip_entry(info))
     return listing.finish(path)
-
-
-def zip_directory(path: Path) -> list[zipfile.ZipInfo]:
-    """The members that a zip's directory lists.
-
-    Raises:
-        UnreadableError: it is no zip, or the members can't be as large as it says (a zip bomb).
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise UnreadableError(f"is no sound zip file: {error}") from error
-    size = path.stat().st_size
-    if sum(info.compress_size for info in infos) > size or any(info.header_offset >= size for info in infos):
-        raise UnreadableError("is no sound zip file: its members overlap, or lie beyond its end")
-    return infos
 
 
 class _ZipFolder(NamedTuple):
@@ -365,65 +333,8 @@ def _zip_problem(info: zipfile.ZipInfo) -> str | None:
         return "is a link"
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
         return "is no regular file"
-    if problem := member_problem(info):
+    if problem := image_bytes.member_problem(info):
         return problem
     if info.file_size > max(HARMLESS_BYTES, MAX_INFLATION * info.compress_size):
         return f"inflates more than {MAX_INFLATION}-fold"
     return None
-
-
-def member_problem(info: zipfile.ZipInfo) -> str | None:
-    """Why :func:`reader` must not read a zip's member, whatever its name; None if it may."""
-    if info.flag_bits & 0x41:  # bit 0: encrypted; bit 6: strongly
-        return "is encrypted"
-    if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-        return "is compressed by another method than deflate"
-    if (size := max(info.file_size, info.compress_size)) > MAX_IMAGE_BYTES:
-        return _too_large(size)
-    return None
-
-
-def zip_entry(info: zipfile.ZipInfo) -> ZipEntry:
-    """Where a zip's member is; :func:`member_problem` must have nothing against it."""
-    deflated = info.compress_type == zipfile.ZIP_DEFLATED
-    return ZipEntry(info.header_offset, info.compress_size, info.file_size, info.CRC, deflated)
-
-
-def _too_large(size: int) -> str:
-    return f"has {size:,} bytes; an image may have {MAX_IMAGE_BYTES:,} at most"
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_IMAGE_BYTES + 1)
-    except OSError as error:
-        raise UnreadableError(f"can't be opened: {error.strerror}") from error
-    if len(data) > MAX_IMAGE_BYTES:
-        raise UnreadableError("has grown since it was listed")
-    return data
-
-
-def _read_zip_entry(archive: BinaryIO, entry: ZipEntry) -> bytes:
-    """The bytes of a member, read without :class:`zipfile.ZipFile`.
-
-    A process that decodes some images of a zip thus need not parse the whole directory, which takes as long as decoding
-    a thousand images and, in a large zip, more memory than all else.
-    """
-    archive.seek(entry.offset)
-    header = archive.read(30)  # fixed part of a local header; PKWARE's APPNOTE 4.3.7
-    if len(header) < 30 or not header.startswith(b"PK\x03\x04"):
-        raise UnreadableError("is not where the zip's directory says")
-    name_length, extra_length = struct.unpack_from("<HH", header, 26)
-    archive.seek(name_length + extra_length, os.SEEK_CUR)
-    data = archive.read(entry.compressed_size)
-    if entry.deflated:
-        try:
-            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, entry.size + 1)
-        except zlib.error as error:
-            raise UnreadableError("can't be inflated") from error
-    if len(data) != entry.size:
-        raise UnreadableError("has another size than the zip's directory says")
-    if zlib.crc32(data) != entry.crc:
-        raise UnreadableError("has another checksum than the zip's directory says")
-    return data

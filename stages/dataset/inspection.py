@@ -11,7 +11,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.dataset.decoding import Decoded, decode_image
+from stages.dataset.conversion import decode_image
+from stages.dataset.decoding import Decoded
 from stages.dataset.image_folders import ImageFolder, reader
 from stages.dataset.near_duplicates import find_partners
 from stages.dataset.settings import Thresholds

@@ -16,15 +16,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.dataset.image_folders import (
-    MAX_IMAGE_BYTES,
-    Member,
-    UnreadableError,
-    member_problem,
-    reader,
-    zip_directory,
-    zip_entry,
-)
+from stages.dataset.image_bytes import MAX_IMAGE_BYTES, UnreadableError, member_problem, zip_directory, zip_entry
+from stages.dataset.image_folders import Member, reader
 from stages.dataset.litter import is_litter_file, is_litter_folder, is_note
 from stages.dataset.zip_names import member_name
 

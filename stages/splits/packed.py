@@ -42,7 +42,7 @@ class Split:
         folder_sizes: number of images that came from each source folder, in the order of the arrays; sums to n.
         image_names: ``folder/class/file`` of each image, length n.
         depth: as how many bits a channel images of 16 were read; see :mod:`stages.dataset.bit_depth`.
-        resize: how images that were not square became so; see :mod:`stages.dataset.decoding`.
+        resize: how images that were not square became so; see :mod:`stages.dataset.conversion`.
     """
 
     images: NDArray[np.uint8]

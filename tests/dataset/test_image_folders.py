@@ -12,8 +12,9 @@ from typing import Literal
 import pytest
 
 from stages.common.console import UserError
-from stages.dataset import image_folders
-from stages.dataset.image_folders import MAX_DEPTH, ImageFolder, Refused, UnreadableError, list_images, reader
+from stages.dataset import image_bytes
+from stages.dataset.image_bytes import UnreadableError
+from stages.dataset.image_folders import MAX_DEPTH, ImageFolder, Refused, list_images, reader
 from tests.folders import FILES, LITTER, NOTES, both, change_directory, contents, reasons, write_folder, write_zip
 
 
@@ -282,7 +283,7 @@ def test_a_repeated_name_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_larger_than_allowed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_folders, "MAX_IMAGE_BYTES", 400)
+    monkeypatch.setattr(image_bytes, "MAX_IMAGE_BYTES", 400)
     write_folder(tmp_path, FILES, "folder")
     write_zip(tmp_path, FILES, "zip")
     assert reasons(list_images(tmp_path, "folder"))["folder/a cat/1.png"].startswith("has 500 bytes")
