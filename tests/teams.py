@@ -39,14 +39,14 @@ class Worker:
     def lines(self) -> list[str]:
         return self.log.read_text().splitlines()
 
-    def wait_for(self, text: str, seconds: float = 120) -> None:
+    def wait_for(self, text: str, seconds: float = 400) -> None:
         deadline = time.monotonic() + seconds
         while text not in self.log.read_text():
             assert time.monotonic() < deadline, self.log.read_text()
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.05)
 
-    def code(self, seconds: float = 120) -> int:
+    def code(self, seconds: float = 400) -> int:
         """Its exit code; a test fails if there is none in this time."""
         return self.process.wait(seconds)
 

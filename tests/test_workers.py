@@ -1,4 +1,4 @@
-"""A training that several workers share, each a process of its own, ends in the bytes of one process."""
+"""A training that several workers share, each a process of its own, ends in the bytes of one process, or near them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from stages.model.cluster import Cluster
@@ -24,8 +25,21 @@ EVERYTHING: dict[str, Any] = {
 }
 
 
-def folders(parent: Path, count: int) -> list[Path]:
-    return [training_folder(parent / str(index), EVERYTHING) for index in range(count)]
+def folders(parent: Path, count: int, **changes: Any) -> list[Path]:
+    changed = {f"train.{key}": value for key, value in changes.items()}
+    return [training_folder(parent / str(index), EVERYTHING | changed) for index in range(count)]
+
+
+def printed(places: list[Path], script: str) -> list[str]:
+    """What each worker of a team, in a folder each, that runs ``script`` prints last."""
+    addresses = free_addresses(len(places))
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(Worker(place, Cluster(addresses, index), "-c", script))
+            for index, place in enumerate(places)
+        ]
+        assert [worker.code() for worker in workers] == [0] * len(places), [worker.lines() for worker in workers]
+        return [worker.lines()[-1] for worker in workers]
 
 
 def trained(parent: Path, count: int) -> dict[str, bytes]:
@@ -58,6 +72,12 @@ def test_when_a_worker_dies_the_others_end_and_name_it_and_any_number_goes_on_an
     tmp_path: Path, of_one: dict[str, bytes], victim: int, number: int, again: int
 ) -> None:
     places = folders(tmp_path, 3)
+    lose_a_worker(places, victim, number)
+    go_on(places[:again])
+    assert results(places[0]) == of_one
+
+
+def lose_a_worker(places: list[Path], victim: int, number: signal.Signals) -> None:
     with ExitStack() as stack:
         workers = [stack.enter_context(worker) for worker in team(places)]
         workers[0].wait_for("epoch  3:")
@@ -66,11 +86,13 @@ def test_when_a_worker_dies_the_others_end_and_name_it_and_any_number_goes_on_an
             assert worker.code(30) == 1
             assert worker.lines()[-1].partition(": ")[2].startswith(f"worker {victim} (127.0.0.1:")
             assert worker.lines()[-1].endswith("is lost; start all workers again")
+
+
+def go_on(places: list[Path]) -> None:
     with ExitStack() as stack:
-        workers = [stack.enter_context(worker) for worker in team(places[:again])]
-        assert [worker.code() for worker in workers] == [0] * again, [worker.lines() for worker in workers]
+        workers = [stack.enter_context(worker) for worker in team(places)]
+        assert [worker.code() for worker in workers] == [0] * len(places), [worker.lines() for worker in workers]
         assert any(line.startswith("train: goes on after epoch") for line in workers[0].lines())
-    assert results(places[0]) == of_one
 
 
 def test_a_worker_that_hangs_is_taken_to_be_lost(tmp_path: Path) -> None:
@@ -142,11 +164,78 @@ print(workers.gathered(tf.constant(own), 25).numpy()[:, 0].tolist())
 
 
 def test_more_than_ten_workers_have_their_parts_in_order(tmp_path: Path) -> None:
-    addresses = free_addresses(11)
-    with ExitStack() as stack:
-        workers = [
-            stack.enter_context(Worker(tmp_path, Cluster(addresses, index), "-c", ROWS_OF_ALL)) for index in range(11)
-        ]
-        for worker in workers:
-            assert worker.code() == 0, worker.lines()
-            assert worker.lines()[-1] == str([float(part) for part in range(25)])
+    assert printed([tmp_path] * 11, ROWS_OF_ALL) == [str([float(part) for part in range(25)])] * 11
+
+
+SUMS_OF_GRADIENTS = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from stages.model.backend import keras, tf
+from stages.model.cluster import from_tf_config
+from stages.model.workers import Ring, Team
+from stages.splits import packed
+from tests.trainings import build
+PARTS = 6
+ring = Ring(from_tf_config(os.environ))
+split = packed.load(Path("data/verified/train"))
+network = build(batch_normalization=True)
+def gradients(part):
+    rows = slice(5 * part, 5 * part + 5)
+    with tf.GradientTape() as tape:
+        probabilities = network(split.images[rows].astype(np.float32), training=True)
+        loss = tf.reduce_sum(keras.losses.sparse_categorical_crossentropy(split.labels[rows], probabilities))
+    return tape.gradient(loss, network.trainable_variables)
+def joined(tensors):
+    return np.concatenate([np.ravel(tensor) for tensor in tensors])
+own = [gradients(part) for part in ring.share(PARTS)]
+parts = ring.gathered(tf.stack([joined(part) for part in own]), PARTS)
+np.savez("sums", parts=parts, ring=joined(ring.summed(own, PARTS)), team=joined(Team.summed(ring, own, PARTS)))
+print("saved")
+"""
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_sums_in_a_ring_differ_from_those_in_the_parts_order_no_more_than_rounding_can_make_them(
+    tmp_path: Path, count: int
+) -> None:
+    places = folders(tmp_path, count)
+    printed(places, SUMS_OF_GRADIENTS)
+    found = [np.load(place / "sums.npz") for place in places]
+    parts = found[0]["parts"].astype(np.float64)
+    rounding = (len(parts) - 1) * 2.0**-24
+    bound = 2 * rounding / (1 - rounding) * np.abs(parts).sum(axis=0)  # docstring of Ring
+    for of_worker in found:
+        difference = np.abs(of_worker["ring"].astype(np.float64) - of_worker["team"])
+        assert np.all(difference <= bound)
+        assert np.any(difference > 0), "the order of the sums should be another"
+        assert of_worker["ring"].tobytes() == found[0]["ring"].tobytes()
+
+
+TRAINING = """
+import os
+from pathlib import Path
+from stages import parameters
+from stages.model import training
+from stages.model.cluster import from_tf_config
+from stages.splits import packed
+from tests.trainings import digest
+settings = parameters.load(Path("params.yaml"))
+splits = [packed.load(Path("data/verified", name)) for name in ("train", "validation")]
+cluster = from_tf_config(os.environ)
+print(digest(training.train(settings.model, settings.train, settings.seed, *splits, cluster=cluster).network))
+"""
+
+
+def test_all_workers_of_a_ring_end_with_the_same_weights_and_so_does_the_same_number_again(tmp_path: Path) -> None:
+    places = folders(tmp_path, 3, all_reduce="ring", epochs=5)
+    of_three = {*printed(places, TRAINING), *printed(places, TRAINING)}
+    of_two = {*printed(places[:2], TRAINING)}
+    assert len(of_two) == len(of_three) == 1
+    assert of_two != of_three
+
+
+def test_when_a_worker_of_a_ring_dies_the_others_end_and_name_it_and_any_number_goes_on(tmp_path: Path) -> None:
+    places = folders(tmp_path, 3, all_reduce="ring")
+    lose_a_worker(places, 1, signal.SIGKILL)
+    go_on(places[:2])

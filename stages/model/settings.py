@@ -36,6 +36,7 @@ class Train(Section):
     epochs: Annotated[int, Field(ge=1, le=100_000)]
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
     parts: Annotated[int, Field(ge=1, le=64)]
+    all_reduce: Literal["gathered", "ring"]
     shuffle: Literal["windowed", "full"]
     augmentation: Augmentation
     class_weights: Literal["none", "balanced"]

@@ -69,7 +69,7 @@ def train(
             inputs, or lose one of them.
     """
     inputs = fingerprint(seed, [model, recipe], [training, validation])
-    with workers.together(cluster, inputs._asdict()) as team:
+    with workers.together(cluster, recipe.all_reduce, inputs._asdict()) as team:
         if recipe.arithmetic == "fastest":
             arithmetic.use_all_instructions()
         keras.utils.set_random_seed(seed)

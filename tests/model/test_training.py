@@ -86,6 +86,15 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
 
 
 @pytest.mark.slow
+def test_a_process_alone_ends_in_the_same_weights_however_workers_would_sum(
+    training_split: Split, validation_split: Split
+) -> None:
+    recipes = [recipe(epochs=1, parts=3, all_reduce=way) for way in ("gathered", "ring")]
+    gathered, ring = (digest(train(training_split, validation_split, by).network) for by in recipes)
+    assert gathered == ring
+
+
+@pytest.mark.slow
 def test_a_batch_of_fewer_images_than_parts_is_trained_on_like_any_other(
     training_split: Split, validation_split: Split
 ) -> None:
