@@ -28,10 +28,12 @@ def free_addresses(count: int) -> tuple[str, ...]:
 class Worker:
     """A process in a folder, and what it prints; ended at the end of a ``with`` block if it has not ended by then."""
 
-    def __init__(self, folder: Path, cluster: Cluster | None, *command: str) -> None:
+    def __init__(self, folder: Path, cluster: Cluster | None, *command: str, **variables: str) -> None:
         self.log = folder / f"worker{cluster.index if cluster else ''}.log"
         environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-        environment |= {"PYTHONPATH": str(ROOT)} | ({"TF_CONFIG": cluster.as_tf_config()} if cluster else {})
+        environment |= (
+            {"PYTHONPATH": str(ROOT)} | ({"TF_CONFIG": cluster.as_tf_config()} if cluster else {}) | variables
+        )
         with open(self.log, "w") as log:
             command = (sys.executable, *command)
             self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)

@@ -239,3 +239,26 @@ def test_when_a_worker_of_a_ring_dies_the_others_end_and_name_it_and_any_number_
     places = folders(tmp_path, 3, all_reduce="ring")
     lose_a_worker(places, 1, signal.SIGKILL)
     go_on(places[:2])
+
+
+# As several GPUs would be, two devices are made of the processor.
+TWO_DEVICES = """
+from stages.model import workers
+from stages.model.backend import tf
+(processor,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+tf.debugging.set_log_device_placement(True)
+workers.ACCELERATOR = "CPU"
+"""
+
+
+def test_several_devices_of_a_machine_compute_a_part_each_and_end_in_the_bytes_of_one(tmp_path: Path) -> None:
+    of_one, of_two = folders(tmp_path, 2, parts=2, epochs=2)
+    with Worker(of_one, None, "-c", TRAINING) as worker:
+        assert worker.code() == 0, worker.lines()
+        digest = worker.lines()[-1]
+    with Worker(of_two, None, "-c", TWO_DEVICES + TRAINING, TF_CPP_MIN_LOG_LEVEL="0") as worker:
+        assert worker.code() == 0, worker.lines()
+        assert worker.lines()[-1] == digest
+        placed = [line for line in worker.lines() if "(Conv2DBackpropFilter)" in line]
+        assert {line.rpartition("device:")[2] for line in placed} == {"CPU:0", "CPU:1"}

@@ -46,7 +46,7 @@ def build(
     Each batch is cut into ``parts``, as over the replicas of data-parallel training. A part is one core's work from its
     images to its gradients, so cores don't wait for each other at the end of every operation. The parts' gradients are
     summed in the parts' order, and the moving statistics of batch normalisation become the mean of theirs, so neither
-    the number of cores nor that of workers changes a bit.
+    the number of cores nor that of workers changes a bit. Of several GPUs each computes a part.
 
     Args:
         class_weights: float32, shape (classes,): how much an image of each class counts; None: all the same.
@@ -115,7 +115,8 @@ def build(
                 rows = at_least_two(start, end)
                 weight = tf.cast((end - start) / tf.size(rows), tf.float32)
                 part = tf.gather(images, rows), tf.gather(labels, rows), tf.gather(drawn, rows)
-                results.append(part_of_batch(*part, weight=weight, batch_size=batch_size))
+                with workers.place(number):
+                    results.append(part_of_batch(*part, weight=weight, batch_size=batch_size))
             *summed, batch_sums = workers.summed(results, parts)
             _assign(generators, [_after_parts(state, parts) for state in drawn_before])
             optimizer.learning_rate = learning_rates[batch]

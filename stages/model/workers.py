@@ -13,7 +13,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 import numpy as np
@@ -25,6 +25,8 @@ from stages.model import meeting
 from stages.model.backend import tf
 from stages.model.cluster import Cluster
 
+# Several of these compute a part of each batch each. The tests have none, and make several of their CPU.
+ACCELERATOR = "GPU"
 SECONDS_TO_CONNECT = 60  # after all have met
 # The others still ask a worker that has lost one which one it was, if they were busy meanwhile.
 SECONDS_TO_TELL = 5.0
@@ -39,10 +41,17 @@ class Workers:
 
     first = True
 
+    def __init__(self) -> None:
+        self._devices = tf.config.list_logical_devices(ACCELERATOR)
+
     def parts(self, parts: int) -> int:
         """Into how many parts a batch is cut, of a recipe that says ``parts``."""
-        # A GPU shares a whole batch among its own cores, and rounds in a way of its own.
-        return 1 if tf.config.list_physical_devices("GPU") else parts
+        # A GPU shares its part among its own cores, and rounds in a way of its own.
+        return len(self._devices) or parts
+
+    def place(self, part: int) -> AbstractContextManager[None]:
+        """Where this part is computed: in the block, on its own GPU; the weights and the sums are on the first."""
+        return tf.device(self._devices[part].name if self._devices else None)
 
     def share(self, parts: int) -> range:
         """The parts, counted from 0, that this worker computes."""
@@ -87,6 +96,9 @@ class Team(Workers):
                 f"train.parts: {parts} parts of a batch are too few for {self._count} workers; raise it, or take fewer"
             )
         return parts
+
+    def place(self, part: int) -> AbstractContextManager[None]:
+        return tf.device(None)  # all parts of this worker on the same device
 
     def share(self, parts: int) -> range:
         return _share(parts, self._index, self._count)
