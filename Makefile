@@ -44,6 +44,10 @@ test-quick: .venv/installed ## Run the tests that take no more than about half a
 processors: .venv/installed ## Run a small pipeline as six other processors would, and compare every byte; needs qemu-user
 	python -m tests.processors
 
+.PHONY: gpu
+gpu: .venv/installed ## Train small networks on the GPUs of this machine, and say what holds of them
+	python -m tests.gpu
+
 .PHONY: torture
 torture: .venv/installed ## Kill the pipeline 100 times, the real training 5 times and sweeps 30 times; all must end well
 	python -m tests.torture --kills 100

@@ -54,6 +54,8 @@ def set_up_tensorflow(tf: ModuleType, cores: int) -> None:
     # operation gets one thread, and the cores work on different parts of a batch.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(cores)
+    # Otherwise GPUs of NVIDIA's since Ampere round the factors of a product to 11 bits of 24.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     # This rewrites x / sqrt(y) as x * rsqrt(y), and each processor approximates rsqrt in its own way: RMSprop differed.
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     # Keras normalises by rsqrt: batch and layer normalisation differed. Keras looks up both functions at each call.
