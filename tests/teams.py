@@ -12,9 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from stages.model.cluster import Cluster
-from tests.defaults import PARAMS_FILE, ROOT
+from tests.defaults import EVERY_PART_OF_A_RECIPE, PARAMS_FILE, ROOT, SMALL_RESIDUAL
 from tests.drawn import make_split
 from tests.projects import TINY, Project
+
+EVERYTHING: dict[str, Any] = {
+    **SMALL_RESIDUAL,
+    **{f"train.{key}": value for key, value in EVERY_PART_OF_A_RECIPE.items()},
+    "train.parts": 6,
+    "train.epochs": 30,
+}
 
 
 def free_addresses(count: int) -> tuple[str, ...]:

@@ -11,18 +11,10 @@ import numpy as np
 import pytest
 
 from stages.model.cluster import Cluster
-from tests.defaults import EVERY_PART_OF_A_RECIPE, SMALL_RESIDUAL
 from tests.projects import Project, new_project
-from tests.teams import Worker, free_addresses, results, team, training_folder
+from tests.teams import EVERYTHING, Worker, free_addresses, results, team, training_folder
 
 pytestmark = pytest.mark.slow
-
-EVERYTHING: dict[str, Any] = {
-    **SMALL_RESIDUAL,
-    **{f"train.{key}": value for key, value in EVERY_PART_OF_A_RECIPE.items()},
-    "train.parts": 6,
-    "train.epochs": 30,
-}
 
 
 def folders(parent: Path, count: int, **changes: Any) -> list[Path]:
@@ -148,6 +140,39 @@ def test_a_stage_on_another_worker_than_the_first_says_which_command_to_run(tmp_
     with Worker(place, Cluster(free_addresses(2), 1), "-m", "stages.train") as worker:
         assert worker.code() == 1
         assert worker.lines()[-1].endswith("run `python -m stages.worker` here")
+
+
+CONNECTS = """
+import os
+from stages.common.console import run_stage
+from stages.model import meeting, workers
+from stages.model.cluster import from_tf_config
+cluster = from_tf_config(os.environ)
+workers.SECONDS_TO_CONNECT, workers.SECONDS_TO_HEAR = 15, 10
+def connect():
+    if cluster.index:
+        meeting.wait_for_first(cluster)
+    if cluster.index == VICTIM:
+        meeting.meet(cluster, {})
+        os._exit(0)
+    with workers.together(cluster, {}):
+        pass
+run_stage("train", connect)
+"""
+
+
+@pytest.mark.parametrize("victim", [0, 1, 2])
+def test_a_worker_that_dies_before_it_is_connected_is_named_by_the_others(tmp_path: Path, victim: int) -> None:
+    addresses, program = free_addresses(3), CONNECTS.replace("VICTIM", str(victim))
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(Worker(tmp_path, Cluster(addresses, index), "-c", program)) for index in range(3)
+        ]
+        assert workers.pop(victim).code(300) == 0
+        for worker in workers:
+            assert worker.code(300) == 1
+            lost = f"train: worker {victim} ({addresses[victim]}) is lost; start all workers again"
+            assert worker.lines()[-1] == lost
 
 
 # TensorFlow sorts workers by their names, worker 10 before worker 2.

@@ -138,7 +138,7 @@ def torture(project: Project, command: list[str], kills: int, seed: int) -> Toll
             toll.torn.append(torn)
             print(f"DVC was killed in writing {torn}, which is now removed", flush=True)
             continue
-        found = [done.output] if done.code else _differences(expected, _files(project.folder))
+        found = [done.output] if done.code else differences(expected, files_of(project.folder))
         print(f"came to its end after {since_end} kills, differences: {len(found)}", *found, sep="\n  ", flush=True)
         toll.runs += 1
         toll.differences += found
@@ -152,7 +152,7 @@ def _undisturbed(project: Project, command: list[str]) -> tuple[dict[str, float]
     done = run(project, command)
     if done.code != 0:
         raise RuntimeError(f"the undisturbed run fails:\n{done.output}")
-    files = _files(project.folder)
+    files = files_of(project.folder)
     _clean(project)
     return done.durations(), files
 
@@ -212,7 +212,7 @@ def _clean(project: Project) -> None:
     project.run("git", "reset", "--hard", "--quiet")
 
 
-def _files(folder: Path) -> dict[str, str]:
+def files_of(folder: Path) -> dict[str, str]:
     """The md5 of each file of the project, hidden ones included; of Git's, DVC's and Python's own none."""
     files = (path for path in folder.rglob("*") if path.is_file())
     names = {path: path.relative_to(folder) for path in files}
@@ -223,7 +223,7 @@ def _files(folder: Path) -> dict[str, str]:
     }
 
 
-def _differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:
+def differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:
     return [
         f"{name} is missing"
         if name not in found

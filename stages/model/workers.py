@@ -27,7 +27,8 @@ from stages.model.cluster import Cluster
 
 # Several of these compute a part of each batch each. The tests have none, and make several of their CPU.
 ACCELERATOR = "GPU"
-SECONDS_TO_CONNECT = 60  # after all have met
+SECONDS_TO_CONNECT = 60  # after all have met; then the first worker tells the others who is missing
+SECONDS_TO_HEAR = 30  # how much longer the others wait for its answer
 # The others still ask a worker that has lost one which one it was, if they were busy meanwhile.
 SECONDS_TO_TELL = 5.0
 
@@ -179,7 +180,7 @@ def together(
     try:
         yield Ring(cluster) if all_reduce == "ring" else Team(cluster)
     except tf.errors.OpError as error:
-        if "Collective" not in error.message:
+        if "Collective" not in error.message and "CoordinationService" not in error.message:
             raise
         time.sleep(SECONDS_TO_TELL)
         raise UserError(f"{_lost(cluster, error.message)} is lost; start all workers again") from None
@@ -193,12 +194,19 @@ def _connected(cluster: Cluster) -> tf.distribute.Strategy:
         task_id=cluster.index,
         rpc_layer="grpc",
     )
-    # TensorFlow waits for ever for a worker that dies in this moment, and lets Python do nothing meanwhile.
-    signal.alarm(SECONDS_TO_CONNECT)
+    # TensorFlow's own settings wait an hour for a worker that dies in this moment, and Python can do nothing meanwhile.
+    from tensorflow.python.eager.context import context  # which has no public name
+
+    seconds = SECONDS_TO_CONNECT + (SECONDS_TO_HEAR if cluster.index else 0)
+    context().configure_coordination_service(
+        "standalone", "/job:worker/replica:0/task:0", cluster_register_timeout_in_ms=1000 * seconds
+    )
+    service = context().coordination_service
+    service.coordinated_job_list.add(name="worker", num_tasks=len(cluster.addresses))
+    service.cluster_register_with_barrier = True  # only there the time limit holds
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     finally:
-        signal.alarm(0)
         # TensorFlow has put a handler of its own in place of Python's for SIGTERM.
         for number in interrupts.SIGNALS:
             signal.signal(number, signal.getsignal(number))
@@ -207,8 +215,10 @@ def _connected(cluster: Cluster) -> tf.distribute.Strategy:
 def _lost(cluster: Cluster, message: str) -> str:
     """The worker with whom all errors began: the first of the others in TensorFlow's ``message``.
 
-    If it names none, the first worker is out of reach, which watches over all.
+    If it names none, the first worker is out of reach, which watches over all. Where workers wait for each other, the
+    message begins with one that is there, and then lists those that are not.
     """
+    message = message.partition("timed out task names")[2] or message
     named = [int(number) for number in re.findall(r"/task:(\d+)", message)]
     return cluster.name(next((index for index in named if index != cluster.index), 0))
 
