@@ -61,7 +61,7 @@ def test_several_workers_end_in_the_bytes_of_one(tmp_path: Path, of_one: dict[st
     [(0, signal.SIGKILL, 3), (1, signal.SIGKILL, 2), (2, signal.SIGKILL, 1), (0, signal.SIGTERM, 3)],
 )
 def test_when_a_worker_dies_the_others_end_and_name_it_and_any_number_goes_on_and_ends_in_equal_bytes(
-    tmp_path: Path, of_one: dict[str, bytes], victim: int, number: int, again: int
+    tmp_path: Path, of_one: dict[str, bytes], victim: int, number: signal.Signals, again: int
 ) -> None:
     places = folders(tmp_path, 3)
     lose_a_worker(places, victim, number)
