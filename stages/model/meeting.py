@@ -1,9 +1,9 @@
 """The workers of a training meet: all are there, and have the same parameters, data, code and versions.
 
-TensorFlow's own start of a cluster can neither end nor be interrupted before all workers are there, so they meet before
-it. The first worker listens at its address; the others ask it again and again whether all are there. Question and
-answer are a line of JSON each, on a connection of their own. Neither they nor what TensorFlow sends afterwards are
-encrypted or authenticated: the network between the workers has to be a trusted one.
+TensorFlow's own start of a cluster can't be interrupted while it waits for workers, so they meet before it. The first
+worker listens at its address; the others ask it again and again whether all are there. Question and answer are a line
+of JSON each, on a connection of their own. Neither they nor what TensorFlow sends afterwards are encrypted or
+authenticated: the network between the workers has to be a trusted one.
 """
 
 from __future__ import annotations

@@ -29,6 +29,9 @@ from stages.model.cluster import Cluster
 ACCELERATOR = "GPU"
 SECONDS_TO_CONNECT = 60  # after all have met; then the first worker tells the others who is missing
 SECONDS_TO_HEAR = 30  # how much longer the others wait for its answer
+# After which a worker is taken to be lost; the first after half of it. With TensorFlow's 10, a first worker that stands
+# still for five seconds on a busy machine ends the training.
+SECONDS_OF_SILENCE = 20
 # The others still ask a worker that has lost one which one it was, if they were busy meanwhile.
 SECONDS_TO_TELL = 5.0
 
@@ -199,7 +202,10 @@ def _connected(cluster: Cluster) -> tf.distribute.Strategy:
 
     seconds = SECONDS_TO_CONNECT + (SECONDS_TO_HEAR if cluster.index else 0)
     context().configure_coordination_service(
-        "standalone", "/job:worker/replica:0/task:0", cluster_register_timeout_in_ms=1000 * seconds
+        "standalone",
+        "/job:worker/replica:0/task:0",
+        cluster_register_timeout_in_ms=1000 * seconds,
+        heartbeat_timeout_in_ms=1000 * SECONDS_OF_SILENCE,
     )
     service = context().coordination_service
     service.coordinated_job_list.add(name="worker", num_tasks=len(cluster.addresses))
