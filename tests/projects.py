@@ -32,15 +32,20 @@ TINY: dict[str, Any] = {
 
 
 class Project:
-    """A Git and DVC project on disk, used through the command line as a person does."""
+    """A Git and DVC project on disk, used through the command line as a person does.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        variables: of the environment, beside those of this process.
+    """
+
+    def __init__(self, folder: Path, variables: dict[str, str] | None = None) -> None:
+        self.folder, self.variables = folder, variables or {}
 
     def run(self, *command: str) -> str:
         """What ``command`` prints; a test fails with it when the command does."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        environment = os.environ | {"PATH": path, "CIFAR10_ARCHIVE": "nowhere"}  # so that no test brings CIFAR-10
+        own = {"PATH": path, "CIFAR10_ARCHIVE": "nowhere"}  # so that no test brings CIFAR-10
+        environment = os.environ | own | self.variables
         done = subprocess.run(command, cwd=self.folder, env=environment, text=True, capture_output=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

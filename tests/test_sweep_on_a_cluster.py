@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import s3
 from tests.clusters import Cluster, until
 from tests.stub_projects import StubProject
 
 pytestmark = pytest.mark.slow
-S3_ACCOUNT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -24,18 +24,10 @@ def remote(
     if request.param == "folder":
         yield [["add", "--default", "storage", str(tmp_path / "storage")]]
         return
-    import boto3  # here, since the quick tests load this file too
-    from moto.server import ThreadedMotoServer
-
-    for name, value in S3_ACCOUNT.items():
+    for name, value in s3.ACCOUNT.items():
         monkeypatch.setenv(name, value)
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    address = f"http://{host}:{port}"
-    boto3.client("s3", endpoint_url=address).create_bucket(Bucket="storage")
-    yield [["add", "--default", "storage", "s3://storage/dvc"], ["modify", "storage", "endpointurl", address]]
-    server.stop()
+    with s3.running_s3_server() as arguments:
+        yield arguments
 
 
 def test_one_worker_is_killed_and_another_joins_late_and_every_run_is_there_once(
