@@ -155,7 +155,7 @@ def connect():
     if cluster.index == VICTIM:
         meeting.meet(cluster, {})
         os._exit(0)
-    with workers.together(cluster, {}):
+    with workers.together(cluster, "gathered", {}):
         pass
 run_stage("train", connect)
 """
