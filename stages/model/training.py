@@ -129,13 +129,17 @@ def _run_epoch(
         share: the parts of each batch that this worker computes, of ``parts``.
     """
     a_call = memory.batches_a_call(split.images.shape[1], int(np.diff(order.bounds).max()), BATCHES_A_CALL)
+    calls = [slice(first, first + a_call) for first in range(0, len(rates), a_call)]
+    shares = [order.share(batches, share, parts) for batches in calls]
     sums = np.zeros(2)
-    for first in range(0, len(rates), a_call):
-        batches = slice(first, first + a_call)
-        rows, cuts = order.share(batches, share, parts)
+    packed.bring(split.images, shares[0][0])
+    for number, (batches, (rows, cuts)) in enumerate(zip(calls, shares, strict=True)):
+        images = split.images[rows]
+        for following, _ in shares[number + 1 : number + 2]:
+            packed.bring(split.images, following)  # while TensorFlow works on these
         sizes = np.diff(order.bounds)[batches]
         learning_rates = np.array(rates[batches], np.float32)
-        sums += take_steps(split.images[rows], split.labels[rows], drawn[rows], cuts, sizes, learning_rates).numpy()
+        sums += take_steps(images, split.labels[rows], drawn[rows], cuts, sizes, learning_rates).numpy()
         packed.release(split.images)
         on_images(int(sizes.sum()))
     loss, accuracy = sums / len(order.rows)

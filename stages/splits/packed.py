@@ -11,6 +11,7 @@ A split is a folder of three files:
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 from collections.abc import Iterator, Sequence
@@ -105,11 +106,34 @@ def release(images: NDArray[np.uint8]) -> None:
     The pages read from a map count as the process's memory, which would grow to the whole dataset. Pages that are read
     again come from the system's cache of the file.
     """
+    mapped = _map_of(images)
+    if mapped is not None:
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def bring(images: NDArray[np.uint8], rows: NDArray[np.int32]) -> None:
+    """Let the system read these rows of a whole split from the disk, side by side, without waiting for them.
+
+    From then on it reads nothing beside what is asked for. By itself it takes each read for the beginning of a longer
+    one, which is right for :func:`pieces`; but of images in random order it read fifty times their bytes.
+    """
+    mapped = _map_of(images)
+    if mapped is None:
+        return
+    mapped.madvise(mmap.MADV_RANDOM)
+    row_bytes = math.prod(images.shape[1:])
+    first = len(mapped) - images.nbytes  # behind the header
+    for start in (first + rows.astype(np.int64) * row_bytes).tolist():
+        page = start - start % mmap.PAGESIZE
+        mapped.madvise(mmap.MADV_WILLNEED, page, start + row_bytes - page)
+
+
+def _map_of(images: NDArray[np.uint8]) -> mmap.mmap | None:
+    """The memory map that ``images`` lie in; None if there is none, or the system takes no advice about it."""
     base: Any = images
     while isinstance(base, np.ndarray):
         base = base.base
-    if isinstance(base, mmap.mmap) and hasattr(base, "madvise"):
-        base.madvise(mmap.MADV_DONTNEED)
+    return base if isinstance(base, mmap.mmap) and hasattr(base, "madvise") else None
 
 
 def keep_images(folder: Path, rows: NDArray[np.int64]) -> None:

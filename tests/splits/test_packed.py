@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import mmap
+import os
+import sys
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from stages.splits import packed
 from stages.splits.packed import Resize
+from tests.clusters import until
+
+HEADER = 128  # bytes of images.npy before the pixels
 
 
 @pytest.mark.parametrize("reserve", [True, False])
@@ -35,3 +43,34 @@ def test_a_split_says_how_its_images_became_square_unless_they_were_squashed(tmp
     packed.complete(tmp_path, np.zeros(1, np.int32), ["cat"], [1], ["a/cat/1.png"], resize=resize)
     assert packed.load(tmp_path).resize == resize
     assert ("resize" in json.loads((tmp_path / "index.json").read_text())) == (resize != "squash")
+
+
+def pages_in_memory(images: NDArray[np.uint8]) -> set[int]:
+    """The pages of a mapped file that the system has in its cache, counted from the file's first."""
+    start, size = images.ctypes.data - HEADER, HEADER + images.nbytes
+    found = (ctypes.c_ubyte * -(-size // mmap.PAGESIZE))()
+    assert ctypes.CDLL(None).mincore(ctypes.c_void_p(start), ctypes.c_size_t(size), found) == 0
+    return {page for page, there in enumerate(found) if there & 1}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+def test_rows_that_are_to_be_brought_come_by_themselves_and_no_others(tmp_path: Path) -> None:
+    packed.allocate_images(tmp_path, 60, 150)
+    packed.open_images(tmp_path)[:] = 7
+    images = np.load(tmp_path / "images.npy", mmap_mode="r")
+    with (tmp_path / "images.npy").open("rb+") as file:
+        os.fsync(file)
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if pages_in_memory(images):
+        pytest.skip("the files of this system are in memory")
+    rows = np.array([50, 3, 27], np.int32)
+    row_bytes = images[0].nbytes
+    ends = [(HEADER + row * row_bytes, HEADER + (row + 1) * row_bytes - 1) for row in rows.tolist()]
+    pages = {page for first, last in ends for page in range(first // mmap.PAGESIZE, last // mmap.PAGESIZE + 1)}
+    packed.bring(images, rows)
+    until(lambda: pages_in_memory(images) >= pages, seconds=60)
+    assert pages_in_memory(images) == pages
+
+
+def test_of_images_that_are_no_file_nothing_is_brought() -> None:
+    packed.bring(np.zeros((4, 2, 2, 3), np.uint8), np.arange(4, dtype=np.int32))
