@@ -30,17 +30,23 @@ def remote(
         yield arguments
 
 
+def shared_project(folder: Path, remote: list[list[str]], sweep: str) -> StubProject:
+    """A project with this sweep, DVC's remote, and a bare repository as Git's, all in ``folder``."""
+    project = StubProject(folder / "project")
+    for arguments in remote:
+        project.run("dvc", "remote", *arguments)
+    project.write("sweeps/one.yaml", sweep)
+    project.commit()
+    project.run("git", "init", "--quiet", "--bare", str(folder / "origin.git"))
+    project.run("git", "remote", "add", "origin", str(folder / "origin.git"))
+    project.run("git", "push", "--quiet", "--set-upstream", "origin", "main")
+    return project
+
+
 def test_one_worker_is_killed_and_another_joins_late_and_every_run_is_there_once(
     remote: list[list[str]], tmp_path: Path
 ) -> None:
-    project = StubProject(tmp_path / "project")
-    for arguments in remote:
-        project.run("dvc", "remote", *arguments)
-    project.write("sweeps/one.yaml", "recipes: [two]\nseeds: [1, 2, 3, 4]")
-    project.commit()
-    project.run("git", "init", "--quiet", "--bare", str(tmp_path / "origin.git"))
-    project.run("git", "remote", "add", "origin", str(tmp_path / "origin.git"))
-    project.run("git", "push", "--quiet", "--set-upstream", "origin", "main")
+    project = shared_project(tmp_path, remote, "recipes: [two]\nseeds: [1, 2, 3, 4]")
     cluster = Cluster(tmp_path / "cluster", project.environment | {"STUB_SECONDS": "3"})
     try:
         first, _ = cluster.start_worker("first"), cluster.start_worker("second")
@@ -63,6 +69,24 @@ def test_one_worker_is_killed_and_another_joins_late_and_every_run_is_there_once
     project.run("dvc", "exp", "pull", "origin", name)
     project.run("dvc", "exp", "apply", name)
     assert (project.folder / "models/model").read_text() == "3 2"
+
+
+def test_a_stage_that_one_worker_has_run_is_run_on_no_other(remote: list[list[str]], tmp_path: Path) -> None:
+    # Two runs that differ in a parameter which no stage here reads.
+    project = shared_project(tmp_path, remote, "values: {test.confused_pairs: [3, 4]}\nseeds: [1]")
+    cluster = Cluster(tmp_path / "cluster", project.environment)
+    try:
+        first = cluster.start_worker("first")
+        sweep = project.start("stages.sweep", "sweeps/one.yaml", "--scheduler", cluster.address)
+        until(lambda: len(project.experiments("origin")) == 2 or sweep.poll() is not None)
+        first.kill()
+        cluster.start_worker("second")
+        printed = sweep.communicate()[0]
+    finally:
+        cluster.close()
+    assert sweep.returncode == 0, printed
+    assert project.experiments("origin") == ["baseline-seed1", "baseline-seed1", "dataset"]
+    assert len(project.logged("test")) == 1
 
 
 def test_what_a_cluster_lacks_is_said_in_a_line(tmp_path: Path) -> None:

@@ -29,6 +29,14 @@ threading.Thread(target=kill, daemon=True).start()
 code = child.wait()
 os._exit(code if code >= 0 else 128 - code)
 """
+# Sends the metrics and plots that are in Git too, which `dvc push --run-cache` leaves out. Its run cache gives a stage
+# back only if all outputs are at hand.
+PUSH_UNCACHED = """
+from dvc.repo import Repo
+with Repo() as repo:
+    found = [out.hash_info for out in repo.index.outs if out.hash_info and not out.use_cache]
+    repo.cloud.push([each for each in found if repo.cache.local.exists(each.value)])
+"""
 _leashes: set[IO[bytes]] = set()
 _ended = False
 
@@ -123,7 +131,9 @@ def perform_in(
     options = [*(["--pull"] if source.remote else []), *([run.stage] if run.stage else [])]
     dvc(["exp", "run", "--name", run.name, *options], project, output, environment, seconds)
     if source.remote:
-        dvc(["push", "--run-cache"], project, output)  # the data before the name by which others find them
+        # The data before the name by which others find them.
+        command([sys.executable, "-c", PUSH_UNCACHED], project, output, _site(project), title="dvc push of metrics")
+        dvc(["push", "--run-cache"], project, output)
     # By force: two copies of a run hold the same bytes, and differ in the time of their commits alone.
     command(["git", "push", "--quiet", "--force", "origin", f"{ref}:{ref}"], project, output)
 
@@ -170,8 +180,7 @@ def dvc(
     Raises:
         FailedError: it failed.
     """
-    # What DVC notes of a clone elsewhere would stay there for good.
-    own = {"DVC_SITE_CACHE_DIR": str(project / ".dvc" / "tmp" / "site"), **(environment or {})}
+    own = _site(project) | (environment or {})
     whole = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
     title = " ".join(["dvc", *arguments[:2]])
     try:
@@ -182,6 +191,11 @@ def dvc(
         if output is None or STAGE_FAILED in Path(output.name).read_bytes():
             raise
         command(whole, project, output, own, seconds, title)
+
+
+def _site(project: Path) -> dict[str, str]:
+    """Where DVC notes things about a clone; elsewhere they would stay for good."""
+    return {"DVC_SITE_CACHE_DIR": str(project / ".dvc" / "tmp" / "site")}
 
 
 def command(
