@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 def test_without_a_gpu_it_says_so_in_a_line_and_fails() -> None:
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # set in this process; TensorFlow's notes would come with it
     command = [sys.executable, "-m", "tests.gpu"]
     done = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
