@@ -1,9 +1,9 @@
 """Run a small pipeline as other processors would, and compare every byte that it ends in.
 
 ``python -m tests.processors`` runs verify, train, validate, test and report on drawn images: natively with one thread,
-with two and with eight, and on processors that QEMU emulates. It does so for five kinds of network and recipe. The
-files of each run must be those of the native run with one thread. ``python -m tests.processors EPYC-v1`` emulates that
-one alone; names are those of ``qemu-x86_64 -cpu help``.
+with two and with eight, and on processors that QEMU emulates. It does so for every recipe, and for what no recipe has.
+The files of each run must be those of the native run with one thread. ``python -m tests.processors EPYC-v1`` emulates
+that one alone; names are those of ``qemu-x86_64 -cpu help``.
 
 QEMU emulates AVX2 but not AVX-512, so ``Icelake-Server-v1`` is that processor's cpuid with AVX2. All its models have a
 first-level data cache of 32 KB, where Ice Lake, Zen 5 and later have 48 KB; ``Haswell-v4+48KB`` runs on a copy of QEMU
@@ -28,6 +28,8 @@ from typing import Any, NamedTuple
 import joblib
 from PIL import Image
 
+from stages.common import parameter_file
+from stages.experiments import recipes
 from tests.defaults import EVERY_PART_OF_A_RECIPE, PARAMS_FILE, ROOT, SMALL_RESIDUAL
 from tests.drawn import draw_folder
 from tests.projects import Project
@@ -43,17 +45,13 @@ EMULATED = (
     "EPYC-v1",
     "EPYC-Milan-v1",
 )
-KINDS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "rmsprop": {"train.optimizer": "rmsprop", "train.learning_rate": 0.001},
-    "adam": {"train.optimizer": "adam", "train.learning_rate": 0.001},
-    "normalized": {
-        "model.batch_normalization": True,
-        "model.dropout": 0.3,
-        "train.optimizer": "rmsprop",
-        "train.learning_rate": 0.001,
-    },
-    "residual": SMALL_RESIDUAL | {f"train.{key}": value for key, value in EVERY_PART_OF_A_RECIPE.items()},
+RECIPES: dict[str, dict[str, Any]] = {
+    file.stem: parameter_file.parse(file.read_bytes(), str(file)) for file in sorted((ROOT / "recipes").glob("*.yaml"))
+}
+# Every recipe, and what none of them has. The values are changes of params.yaml, with its sections and keys.
+KINDS = RECIPES | {
+    "adam": {"train": {"optimizer": "adam", "learning_rate": 0.001}},
+    "all parts": SMALL_RESIDUAL | {"train": EVERY_PART_OF_A_RECIPE},
 }
 SMALL = {
     "dataset.root": "data/small",
@@ -109,8 +107,8 @@ def run(processor: Processor, folder: Path) -> dict[str, str]:
 
 def _project(folder: Path, changes: dict[str, Any]) -> Path:
     folder.mkdir(parents=True)
-    shutil.copy(PARAMS_FILE, folder)
-    Project(folder).set(SMALL | changes)
+    (folder / "params.yaml").write_text(recipes.applied(changes, PARAMS_FILE.read_text("utf-8"), str(folder)), "utf-8")
+    Project(folder).set(SMALL)
     for seed, (name, per_class) in enumerate({"first": 10, "second": 7, "held out": 8, "test": 8}.items()):
         draw_folder(folder / "data/small" / name, per_class, seed, size=32)
     for number, image in enumerate(sorted((folder / "data/small/first").rglob("*.png"))[::5]):
