@@ -41,8 +41,8 @@ def zip_directory(path: Path) -> list[zipfile.ZipInfo]:
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise UnreadableError(f"is no sound zip file: {error}") from error
     size = path.stat().st_size
-    if sum(info.compress_size for info in infos) > size or any(info.header_offset >= size for info in infos):
-        raise UnreadableError("is no sound zip file: its members overlap, or lie beyond its end")
+    if sum(info.compress_size for info in infos) > size or not all(0 <= info.header_offset < size for info in infos):
+        raise UnreadableError("is no sound zip file: its members overlap, or lie outside of it")
     return infos
 
 

@@ -313,7 +313,15 @@ def test_a_zip_whose_members_do_not_fit_is_refused(tmp_path: Path, offset: int, 
     change_directory(write_zip(tmp_path, {"a cat/1.png": b"first"}), offset, value)
     (refused,) = list_images(tmp_path, "images").refused
     assert (refused.name, refused.check) == ("images.zip", "unsafe_file")
-    assert refused.reason.startswith("is no sound zip file: its members overlap, or lie beyond its end")
+    assert refused.reason.startswith("is no sound zip file: its members overlap, or lie outside of it")
+
+
+@pytest.mark.parametrize("cut", [1, 5, 30])
+def test_a_zip_that_lacks_its_first_bytes_is_refused(tmp_path: Path, cut: int) -> None:
+    path = write_zip(tmp_path, FILES)
+    path.write_bytes(path.read_bytes()[cut:])
+    (refused,) = list_images(tmp_path, "images").refused
+    assert refused.reason.startswith("is no sound zip file")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x05\x06", b"no zip at all" * 100])
