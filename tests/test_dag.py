@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.dataset.settings import OUTPUTS
+from stages.dataset.settings import FETCHED, OUTPUTS
 
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
 PLOTS: list[Any] = yaml.safe_load(Path("plots/dvc.yaml").read_text())["plots"]  # their paths are relative to plots/
@@ -155,7 +155,7 @@ def test_the_data_deps_and_outs_are_the_paths_that_a_stage_names(name: str) -> N
 
 
 def test_the_folders_that_may_not_hold_a_users_images_are_those_of_the_outs() -> None:
-    outs = set().union(*(paths(outs_of(stage)) for stage in STAGES.values())) - {"data/cifar10"}
+    outs = set().union(*(paths(outs_of(stage)) for stage in STAGES.values())) - {FETCHED}
     for out in outs:
         assert any(overlap(out, folder) and len(folder) <= len(out) for folder in OUTPUTS), out
     for folder in OUTPUTS:

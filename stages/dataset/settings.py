@@ -17,6 +17,7 @@ from stages.splits.packed import Resize
 
 NO_GROUP = "none"  # not null, which DVC writes as nothing when it edits the file
 OUTPUTS = ("data/verified", "metrics", "models", "plots")  # folders that the pipeline writes
+FETCHED = "data/cifar10"  # the pipeline writes it too; it may be the root, but what else lay in it would be deleted
 
 
 def _folder_name(name: str) -> str:
@@ -28,7 +29,9 @@ def _folder_name(name: str) -> str:
 def _root(root: str) -> str:
     # Compares the names alone, as DVC does, which would complain of "both a dependency and an output".
     images = Path(os.path.normpath(Path.cwd() / root))
-    for name in OUTPUTS:
+    if images == Path.cwd() / FETCHED:
+        return root
+    for name in (*OUTPUTS, FETCHED):
         output = Path.cwd() / name
         if output.is_relative_to(images) or images.is_relative_to(output):
             relation = "holds" if output.is_relative_to(images) else "lies in"

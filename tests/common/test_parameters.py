@@ -309,6 +309,7 @@ def test_any_value_of_any_key_is_accepted_or_a_user_error(
         ("data/verified/train", "lies in data/verified"),
         ("models", "holds models"),
         ("plots/dataset", "lies in plots"),
+        ("data/cifar10/mine", "lies in data/cifar10"),
     ],
 )
 def test_images_in_a_folder_that_the_pipeline_writes_are_refused(root: str, relation: str, tmp_path: Path) -> None:
