@@ -127,7 +127,7 @@ def _as_json(name: str, best: Sequence[tuple[str, float]]) -> str:
 def _as_row(classes: Sequence[str]) -> Callable[[str, Sequence[tuple[str, float]]], str]:
     """A function from an image's name and best classes to its row.
 
-    The name comes last, because its length is unknown: each row is printed before the next image is read.
+    The name comes last, because its length is unknown: the rows of a batch are printed before the next one is read.
     """
     width = max(map(len, classes))
 

@@ -222,19 +222,22 @@ def test_unreadable_files_are_reported_and_the_rest_goes_on(clone: Path, capsys:
     Path("images/000_circle/broken.png").write_bytes(b"no image")
     Path("images/000_circle/\x1b[2J.png").write_bytes(b"")
     os.mkfifo("images/pipe.png")
+    os.mkfifo("pipe.zip")
     Path("loop").symlink_to(".")
     Path("images/again").symlink_to("..")
     Path("empty").mkdir()
     Path("bad.zip").write_bytes(b"no zip")
     with open("huge.png", "wb") as huge:
         huge.truncate(MAX_IMAGE_BYTES + 1)
-    assert not predict(["--json", "missing.png", "empty", "bad.zip", "huge.png", "images"])
+    assert not predict(["--json", "missing.png", "missing.zip", "empty", "bad.zip", "pipe.zip", "huge.png", "images"])
     output = capsys.readouterr()
     assert len(output.out.splitlines()) == len(NAMES)
     assert output.err.splitlines() == [
         "missing.png: can't be opened: No such file or directory",
+        "missing.zip: can't be opened: No such file or directory",
         "empty: holds no images",
         "bad.zip: is no sound zip file: File is not a zip file",
+        "pipe.zip: is no regular file",
         "huge.png: has more than 67,108,864 bytes",
         "images/again: is a link to a folder; give that folder itself",
         "images/pipe.png: is no regular file",

@@ -59,7 +59,7 @@ def _images_at(place: str) -> Iterator[LooseImage]:
         yield LooseImage(place, _read_standard_input)
     elif path.is_dir():
         yield from _in_folder(path)
-    elif path.suffix.lower() == ".zip":
+    elif path.suffix.lower() == ".zip" and path.is_file():
         yield from _in_zip(path)
     else:
         yield LooseImage(place, partial(_read_file, path))
