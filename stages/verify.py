@@ -100,12 +100,14 @@ def _list_folders(dataset: Dataset) -> dict[str, tuple[ImageFolder, ...]]:
 
 def _decode(folders: Mapping[str, tuple[ImageFolder, ...]], parts: Mapping[str, Path], dataset: Dataset) -> Decoded:
     """Allocate each split and fill it with its images."""
+    import joblib  # not at the top, because the decoding processes import this file
+
     tasks = []
     for split, part in parts.items():
         packed.allocate_images(part, sum(len(folder.members) for folder in folders[split]), dataset.image_size)
         tasks += tasks_of(folders[split], part, dataset.image_size, dataset.resize)
     size = sum(folder.size for split_folders in folders.values() for folder in split_folders)
-    processes = min(os.cpu_count() or 1, 1 + size // BYTES_A_PROCESS, max(1, len(tasks)))
+    processes = min(joblib.cpu_count(), 1 + size // BYTES_A_PROCESS, max(1, len(tasks)))
     total = sum(len(task.members) for task in tasks)
     started = time.monotonic()
     with progress("verify", total, "images") as bar:

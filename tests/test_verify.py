@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import yaml
@@ -113,9 +114,23 @@ def test_equal_inputs_give_equal_bytes_on_any_number_of_cores(monkeypatch: pytes
     verify()
     first = output_bytes()
     monkeypatch.setattr(stage, "BYTES_A_PROCESS", 1)
-    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 3)
     verify()
     assert output_bytes() == first
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system confines no process to some cores")
+def test_no_more_processes_decode_than_a_container_or_a_scheduler_leaves_cores(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stage, "BYTES_A_PROCESS", 1)
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        verify()
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert "processes: 1\n" in capsys.readouterr().out
 
 
 def test_warnings_are_counted_by_check_and_listed_with_their_files(root: Path) -> None:
@@ -490,8 +505,8 @@ def test_a_full_disk_is_one_line_that_says_where(root: Path, processes: int, roo
     parameters = Path("params.yaml").read_text()
     Path("params.yaml").write_text(parameters.replace("data/images", str(root)).replace("size: 16", "size: 32"))
     program = (
-        "import os; from stages import verify as stage; from stages.common.console import run_stage\n"
-        f"stage.BYTES_A_PROCESS, os.cpu_count = 1, lambda: {processes}\n"
+        "import joblib; from stages import verify as stage; from stages.common.console import run_stage\n"
+        f"stage.BYTES_A_PROCESS, joblib.cpu_count = 1, lambda: {processes}\n"
         "run_stage('verify', stage.verify)"
     )
     script = f'mount -t tmpfs -o size={room} none disk && cd disk && cp ../params.yaml . && {sys.executable} -c "$0"'

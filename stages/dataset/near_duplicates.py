@@ -19,7 +19,6 @@ cKDTree) don't beat an exhaustive search in 96 dimensions.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -162,6 +161,8 @@ def candidates(codes: NDArray[np.int8], split_of: NDArray[np.int32]) -> NDArray[
     Returns:
         Shape (m, 2), the later image first, each pair once, sorted.
     """
+    import joblib  # not at the top, because the decoding processes import this file
+
     count = len(codes)
     keys: NDArray[np.int64] = np.zeros(0, np.int64)  # one a pair: later image * count + earlier image
     waiting: list[NDArray[np.int64]] = []
@@ -172,7 +173,7 @@ def candidates(codes: NDArray[np.int8], split_of: NDArray[np.int32]) -> NDArray[
         return np.asarray(pairs.max(axis=1) * count + pairs.min(axis=1))
 
     cells = list(_cells(codes))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
         for start in range(0, len(cells), CELLS_AT_ONCE):
             waiting += pool.map(keys_of, cells[start : start + CELLS_AT_ONCE])
             if sum(map(len, waiting)) > max(2**20, len(keys)):

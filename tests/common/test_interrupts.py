@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import joblib
 import psutil
 import pytest
 import yaml
@@ -79,7 +80,7 @@ def test_ctrl_c_while_modules_are_loaded_is_one_line(stage: str, seconds: float,
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.cpu_count() == 1, reason="on one core verify starts no processes")
+@pytest.mark.skipif(joblib.cpu_count() == 1, reason="on one core verify starts no processes")
 def test_ctrl_c_while_processes_of_verify_start_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     settings = parameter_values()
     settings["dataset"] |= {"root": "images", "train": ["a"], "validation": ["b"], "test": ["c"]}
