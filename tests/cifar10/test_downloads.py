@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,10 +98,8 @@ def test_a_server_that_always_breaks_off_at_the_same_place_is_given_up(tmp_path:
 @pytest.mark.slow
 def test_a_trickle_can_not_outlast_the_deadline(tmp_path: Path, server: Server) -> None:
     server.behaviours = [trickle]
-    start = time.monotonic()
     with pytest.raises(UserError, match=r"^too slow: not done after 1 s \([0-9]+ of 1,000,000 bytes have arrived\)$"):
-        download(tmp_path / "archive", server.remote(), Patience(silence=5, total=1))
-    assert time.monotonic() - start < 3
+        download(tmp_path / "archive", server.remote(), Patience(silence=60, total=1))
 
 
 def test_the_next_run_goes_on_where_the_last_broke_off(tmp_path: Path, server: Server) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import pytest
 from stages.cifar10 import official_archive
 from stages.cifar10.sources import Source, find_archive, read_batches
 from stages.common.console import UserError
+from tests.clusters import until
 from tests.tiny_cifar10 import BATCHES, CONTENTS, known, npm_tarball, official_members, official_tarball, tar_gz
 
 CONTENT = b"an archive"
@@ -70,21 +71,13 @@ def test_one_error_lists_every_source_with_its_reason(tmp_path: Path) -> None:
 def test_of_two_runs_at_once_the_second_waits_and_fetches_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = (
-        "import fcntl, sys, time, pathlib\n"
-        "folder = pathlib.Path(sys.argv[1])\n"
-        "with open(folder / 'lock', 'wb') as lock:\n"
-        "    fcntl.flock(lock, fcntl.LOCK_EX)\n"
-        "    print('locked', flush=True)\n"
-        "    time.sleep(0.5)\n"
-        f"    (folder / 'one.tgz').write_bytes({CONTENT!r})\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
-        archive, origin = find_archive([source("one", failing)], tmp_path)
-    assert origin == f"one, kept as {archive}"
-    assert capsys.readouterr().out == "another run is fetching CIFAR-10; waiting for it\n"
+    with ThreadPoolExecutor() as pool, open(tmp_path / "lock", "wb") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        second = pool.submit(find_archive, [source("one", failing)], tmp_path)
+        until(lambda: second.done() or capsys.readouterr().out == "another run is fetching CIFAR-10; waiting for it\n")
+        (tmp_path / "one.tgz").write_bytes(CONTENT)
+        fcntl.flock(first, fcntl.LOCK_UN)
+        assert second.result() == (tmp_path / "one.tgz", f"one, kept as {tmp_path / 'one.tgz'}")
 
 
 def test_an_archive_with_another_checksum_is_refused_unopened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
