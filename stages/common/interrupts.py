@@ -35,7 +35,8 @@ def end_loading_at_once() -> None:
     A process that imports the stages for another purpose, such as a test, keeps its handlers.
     """
     if sys.argv[0] == "-m":  # Python's value until it has found the module to run
-        name = sys.orig_argv[sys.orig_argv.index("-m") + 1].removeprefix("stages.")
+        # What stands before the module's own arguments, written apart from its option or not: -um stages.train
+        name = sys.orig_argv[-len(sys.argv)].rpartition("stages.")[2]
         _handle(lambda number, _: _end_at_once(name, number))
 
 

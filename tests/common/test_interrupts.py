@@ -79,6 +79,14 @@ def test_ctrl_c_while_modules_are_loaded_is_one_line(stage: str, seconds: float,
     assert end(process) == (130, f"{stage}: {INTERRUPTED}")
 
 
+@pytest.mark.parametrize("options", [["-um", "stages.compare"], ["-mstages.compare"]])
+def test_however_the_option_is_written_a_stage_loads_and_says_its_name(options: list[str], tmp_path: Path) -> None:
+    process = start(*options, "--help", folder=tmp_path)
+    wait_for_first_line_of_stages(process)
+    process.terminate()
+    assert end(process) == (143, "compare: terminated; nothing was left half-written")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(joblib.cpu_count() == 1, reason="on one core verify starts no processes")
 def test_ctrl_c_while_processes_of_verify_start_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
