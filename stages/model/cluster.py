@@ -15,8 +15,9 @@ from typing import Any
 from stages.common.console import UserError
 
 PORT = 2222  # where none is given; TensorFlow's documentation has it in its examples
-# SLURM may run two jobs on a machine. As is usual there, each takes ports of its own, by its number.
-SLURM_FIRST_PORT, SLURM_PORTS = 10_000, 20_000
+# SLURM may run two jobs on a machine. As is usual there, each takes ports of its own, by its number; so many that its
+# further tasks don't take those of the next job.
+SLURM_FIRST_PORT, SLURM_JOBS, SLURM_PORTS_A_JOB = 10_000, 1_000, 20
 EXAMPLE = '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
 
 
@@ -34,8 +35,9 @@ class Cluster:
 
     def __post_init__(self) -> None:
         for address in self.addresses:
-            if not re.fullmatch(r"[^\s:]+:\d{1,5}|\[[\da-fA-F:]+\]:\d{1,5}", address):
-                raise UserError(f"the address of a worker should be host:port; it is {address}")
+            found = re.fullmatch(r"(?:[^\s:]+|\[[\da-fA-F:]+\]):(\d{1,5})", address)
+            if not found or int(found[1]) not in range(1, 65_536):
+                raise UserError(f"the address of a worker should be host:port, with a port up to 65535; it is {address}")
         if len(set(self.addresses)) < len(self.addresses):
             raise UserError(f"two workers have one address: {', '.join(self.addresses)}")
         if self.index not in range(len(self.addresses)):
@@ -88,7 +90,7 @@ def from_slurm(environment: Mapping[str, str]) -> Cluster | None:
         return None
     hosts = _hosts(environment["SLURM_STEP_NODELIST"])
     tasks = list(_repeated(environment["SLURM_STEP_TASKS_PER_NODE"]))
-    port = SLURM_FIRST_PORT + int(environment["SLURM_JOB_ID"]) % SLURM_PORTS
+    port = SLURM_FIRST_PORT + int(environment["SLURM_JOB_ID"]) % SLURM_JOBS * SLURM_PORTS_A_JOB
     addresses = [f"{host}:{port + task}" for host, count in zip(hosts, tasks, strict=True) for task in range(count)]
     return _several(addresses, int(environment["SLURM_PROCID"]))
 

@@ -48,7 +48,9 @@ def test_a_cluster_written_as_tf_config_is_read_as_the_same() -> None:
         (tf_config(["a:1", "b:1"], 0, kind="ps"), "TF_CONFIG should be like"),
         (tf_config(["a:1", 2], 0), "TF_CONFIG should be like"),
         (tf_config(["a:1", "b:1"], 2), "there are 2 workers, numbered from 0; this one can't be 2"),
-        (tf_config(["a", "b:1"], 0), "should be host:port; it is a"),
+        (tf_config(["a", "b:1"], 0), "should be host:port, with a port up to 65535; it is a"),
+        (tf_config(["a:70000", "b:1"], 0), "with a port up to 65535; it is a:70000"),
+        (tf_config(["a:1", "b:0"], 0), "with a port up to 65535; it is b:0"),
         (tf_config(["a:1", "a:1"], 0), "two workers have one address"),
     ],
 )
@@ -60,8 +62,15 @@ def test_a_tf_config_of_another_form_is_an_error_of_one_line(environment: dict[s
 
 
 def test_the_tasks_of_a_job_step_of_slurm_are_workers_with_ports_of_the_job() -> None:
-    hosts = ("node08:22345", "node08:22346", "node09:22345", "node09:22346", "node10:22345")
+    hosts = ("node08:16900", "node08:16901", "node09:16900", "node09:16901", "node10:16900")
     assert from_slurm(SLURM) == Cluster(hosts, 2)
+
+
+def test_the_next_job_of_slurm_on_the_same_machines_has_other_ports() -> None:
+    job, following = from_slurm(SLURM), from_slurm(SLURM | {"SLURM_JOB_ID": "412346"})
+    assert job is not None
+    assert following is not None
+    assert not set(job.addresses) & set(following.addresses)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +98,7 @@ def test_the_variables_that_a_user_has_printed_name_four_workers_of_one_machine(
         "SLURM_STEP_NUM_TASKS": "4",
         "SLURM_STEP_TASKS_PER_NODE": "4",
     }
-    assert from_slurm(printed) == Cluster(tuple(f"t-cn0117:{11593 + task}" for task in range(4)), 1)
+    assert from_slurm(printed) == Cluster(tuple(f"t-cn0117:{21860 + task}" for task in range(4)), 1)
 
 
 def test_a_step_of_one_task_and_a_batch_script_are_no_workers() -> None:
