@@ -37,7 +37,7 @@ class Cluster:
         for address in self.addresses:
             found = re.fullmatch(r"(?:[^\s:]+|\[[\da-fA-F:]+\]):(\d{1,5})", address)
             if not found or int(found[1]) not in range(1, 65_536):
-                raise UserError(f"the address of a worker should be host:port, with a port up to 65535; it is {address}")
+                raise UserError(f"the address of a worker should be host:port, port 1 to 65535; it is {address}")
         if len(set(self.addresses)) < len(self.addresses):
             raise UserError(f"two workers have one address: {', '.join(self.addresses)}")
         if self.index not in range(len(self.addresses)):

@@ -48,9 +48,9 @@ def test_a_cluster_written_as_tf_config_is_read_as_the_same() -> None:
         (tf_config(["a:1", "b:1"], 0, kind="ps"), "TF_CONFIG should be like"),
         (tf_config(["a:1", 2], 0), "TF_CONFIG should be like"),
         (tf_config(["a:1", "b:1"], 2), "there are 2 workers, numbered from 0; this one can't be 2"),
-        (tf_config(["a", "b:1"], 0), "should be host:port, with a port up to 65535; it is a"),
-        (tf_config(["a:70000", "b:1"], 0), "with a port up to 65535; it is a:70000"),
-        (tf_config(["a:1", "b:0"], 0), "with a port up to 65535; it is b:0"),
+        (tf_config(["a", "b:1"], 0), "should be host:port, port 1 to 65535; it is a"),
+        (tf_config(["a:70000", "b:1"], 0), "port 1 to 65535; it is a:70000"),
+        (tf_config(["a:1", "b:0"], 0), "port 1 to 65535; it is b:0"),
         (tf_config(["a:1", "a:1"], 0), "two workers have one address"),
     ],
 )
