@@ -70,7 +70,7 @@ def load_model(path: str | Path) -> keras.Model:
     except Exception as error:  # Keras raises a dozen types for a file that is no model of its own
         if isinstance(error, OSError) and error.errno in FILE_SYSTEM_ERRORS:
             raise  # of the disk, to which Keras copies a large model's weights
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{path} can't be opened as this pipeline's model ({reason}); run `dvc repro train`") from error
     names, outputs = members.read_classes(path), model.output_shape[-1]
     if len(names) != outputs:

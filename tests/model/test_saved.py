@@ -65,6 +65,15 @@ def test_a_damaged_model_is_a_user_error(tmp_path: Path, content: bytes) -> None
         load_model(tmp_path / "model.keras")
 
 
+def test_a_model_in_a_damaged_zip_is_a_user_error(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    save_model(path, network.build(SETTINGS.model.model_copy(update={"filters": (4,), "dense": ()}), 8, 2), "ab")
+    content = path.read_bytes()
+    path.write_bytes(content[:29] + b"\xff" + content[30:])  # the first member would begin behind the end of the file
+    with pytest.raises(UserError, match=r"can't be opened as this pipeline's model \(EOFError\)"):
+        load_model(path)
+
+
 def test_a_model_with_a_lambda_is_refused(tmp_path: Path) -> None:
     inputs = keras.Input((2,))
     keras.Model(inputs, keras.layers.Lambda(lambda x: x)(inputs)).save(tmp_path / "model.keras")
