@@ -133,10 +133,10 @@ def _run_epoch(
     shares = [order.share(batches, share, parts) for batches in calls]
     sums = np.zeros(2)
     packed.bring(split.images, shares[0][0])
-    for number, (batches, (rows, cuts)) in enumerate(zip(calls, shares, strict=True)):
+    for following, (batches, (rows, cuts)) in enumerate(zip(calls, shares, strict=True), start=1):
         images = split.images[rows]
-        for following, _ in shares[number + 1 : number + 2]:
-            packed.bring(split.images, following)  # while TensorFlow works on these
+        if following < len(shares):
+            packed.bring(split.images, shares[following][0])  # while TensorFlow works on these
         sizes = np.diff(order.bounds)[batches]
         learning_rates = np.array(rates[batches], np.float32)
         sums += take_steps(images, split.labels[rows], drawn[rows], cuts, sizes, learning_rates).numpy()
