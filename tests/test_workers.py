@@ -75,7 +75,7 @@ def lose_a_worker(places: list[Path], victim: int, number: signal.Signals) -> No
         workers[0].wait_for("epoch  3:")
         workers[victim].process.send_signal(number)
         for worker in workers[:victim] + workers[victim + 1 :]:
-            assert worker.code(30) == 1
+            assert worker.code() == 1
             assert worker.lines()[-1].partition(": ")[2].startswith(f"worker {victim} (127.0.0.1:")
             assert worker.lines()[-1].endswith("is lost; start all workers again")
 
@@ -87,12 +87,13 @@ def go_on(places: list[Path]) -> None:
         assert any(line.startswith("train: goes on after epoch") for line in workers[0].lines())
 
 
-def test_a_worker_that_hangs_is_taken_to_be_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("all_reduce", ["gathered", "ring"])
+def test_a_worker_that_hangs_is_taken_to_be_lost(tmp_path: Path, all_reduce: str) -> None:
     with ExitStack() as stack:
-        first, other = (stack.enter_context(worker) for worker in team(folders(tmp_path, 2)))
+        first, other = (stack.enter_context(worker) for worker in team(folders(tmp_path, 2, all_reduce=all_reduce)))
         first.wait_for("epoch  1:")
         other.process.send_signal(signal.SIGSTOP)
-        assert first.code(60) == 1
+        assert first.code() == 1
         assert "worker 1 (127.0.0.1:" in first.lines()[-1]
 
 
