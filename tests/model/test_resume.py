@@ -75,7 +75,7 @@ def test_a_point_of_other_inputs_is_thrown_away_and_said_so(
         lambda content: content[:1000],
         lambda content: content[:-10],
         # In the directory of the zip, a way of compression that nobody knows.
-        lambda content: re.sub(rb"(PK\x01\x02.{6})\0\0", rb"\1\7\0", content, count=1, flags=re.DOTALL),
+        lambda content: re.sub(rb"(PK\x01\x02.{6})\0\0", rb"\1\007\0", content, count=1, flags=re.DOTALL),
     ],
 )
 def test_a_damaged_point_is_thrown_away_and_said_so(
