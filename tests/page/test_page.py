@@ -124,6 +124,14 @@ def test_the_page_tells_the_schedule_at_hand_and_nothing_of_a_plateau_that_there
     assert "training stops" not in cycle
 
 
+def test_the_page_says_what_stops_a_training_whose_schedule_is_no_plateau() -> None:
+    page = some_page()
+    early = {"patience": 6, "min_delta": 0.0}
+    changed = page.settings["train"] | {"schedule": {"kind": "cosine", "warm_up": 0.1}, "early_stopping": early}
+    text = as_html(some_page(settings={**page.settings, "train": changed}))
+    assert "batch by batch; training stops after 6 epochs without a better val_loss.\n" in text
+
+
 def test_where_nothing_was_found_the_page_says_so() -> None:
     dataset = {**some_page().dataset, "near_duplicates": 0, "near_leaked_images": 0, "warnings": {"total": 0}}
     html = as_html(some_page(mistakes=[], near_duplicates=[], dataset=dataset))
