@@ -220,6 +220,7 @@ def command(
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=subprocess.STDOUT if output else None,
+        start_new_session=True,  # or Ctrl-C in a terminal would end the leash before it has killed the command
     )
     assert process.stdin is not None
     _leashes.add(process.stdin)
