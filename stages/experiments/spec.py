@@ -147,7 +147,7 @@ def plan(spec: Spec, defaults: str, commit: str, name: str) -> list[Planned]:
 
 
 def _of_test(metric: str) -> bool:
-    return metric.startswith("test.")
+    return metric.startswith(("test.", "test_classes."))
 
 
 def _refuse_folders(text: str, name: str) -> None:

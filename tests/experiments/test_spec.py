@@ -105,6 +105,7 @@ def test_the_name_of_a_run_depends_on_the_commit_and_the_parameters_and_on_nothi
 def test_runs_that_are_not_compared_on_the_test_split_end_before_it() -> None:
     assert plan(f"seeds: [1]\n{VALIDATION}")[0].run.stage == "validate"
     assert plan("seeds: [1]\nmetrics: [validation.accuracy, test.accuracy]")[0].run.stage is None
+    assert plan("seeds: [1]\nmetrics: [test_classes.cat.f1]")[0].run.stage is None
 
 
 @pytest.mark.parametrize(
