@@ -36,7 +36,7 @@ from stages.dataset.division import divided, groups_by_name
 from stages.dataset.image_folders import ImageFolder, list_images
 from stages.dataset.inspection import Inspection
 from stages.dataset.near_pairs import FoundPair
-from stages.dataset.settings import Dataset
+from stages.dataset.settings import FETCHED, Dataset
 from stages.splits import packed
 from stages.splits.packed import Resize
 
@@ -56,6 +56,7 @@ class Settings(Excerpt):
 
 def verify() -> None:
     parameters.check()
+    FAILURES.unlink(missing_ok=True)  # an earlier run's, which say nothing of this one
     settings = parameter_file.load(Settings)
     dataset = settings.dataset
     _keep_images_out_of_git(dataset.root)
@@ -72,7 +73,6 @@ def verify() -> None:
         _draw(inspection, parts["train"], plots)
         _show_near_pairs(outcomes, parts, plots)
         _write_metrics(inspection, outcomes, place(METRICS), place(WARNINGS))
-    FAILURES.unlink(missing_ok=True)
     _print_warnings(outcomes)
 
 
@@ -94,7 +94,8 @@ def _keep_images_out_of_git(root: str) -> None:
 def _list_folders(dataset: Dataset) -> dict[str, tuple[ImageFolder, ...]]:
     root = Path(dataset.root)
     if not root.is_dir():
-        raise UserError(f"dataset.root: {root} is no folder; run `dvc repro fetch`, or correct it in params.yaml")
+        do = "run `dvc repro fetch`" if dataset.root == FETCHED else "bring it, or correct it in params.yaml"
+        raise UserError(f"dataset.root: {root} is no folder; {do}")
     return {split: tuple(list_images(root, name) for name in names) for split, names in dataset.splits.items()}
 
 

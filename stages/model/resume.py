@@ -77,8 +77,10 @@ class ResumePoint:
                 self._throw_away("it is of other parameters, data, code or versions")
                 return None
             state = _state(header["state"], arrays)
-            for i, variable in enumerate(_variables(model, optimizer)):
-                variable.assign(arrays[f"variable_{i}"])
+            variables = _variables(model, optimizer)
+            values = [arrays[f"variable_{i}"] for i in range(len(variables))]  # all of them, before the first changes
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
         except Exception as error:  # a damaged zip raises NotImplementedError, RuntimeError and TokenError too
             self._throw_away(f"it is damaged ({type(error).__name__})")
             return None

@@ -183,14 +183,14 @@ def load(folder: str | Path) -> Split:
         images = np.load(folder / "images.npy", mmap_mode="r")
         labels = np.load(folder / "labels.npy")
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError) as error:
+        return Split(
+            images=images,
+            labels=labels,
+            classes=tuple(index["classes"]),
+            folder_sizes=tuple(index["folder_sizes"]),
+            image_names=tuple(index["names"]),
+            depth=index.get("depth", 16),  # missing in splits of earlier versions
+            resize=index.get("resize", "squash"),
+        )
+    except (FileNotFoundError, ValueError, KeyError, EOFError) as error:
         raise UserError(f"{folder} holds no verified split ({error}); run `dvc repro verify`") from error
-    return Split(
-        images=images,
-        labels=labels,
-        classes=tuple(index["classes"]),
-        folder_sizes=tuple(index["folder_sizes"]),
-        image_names=tuple(index["names"]),
-        depth=index.get("depth", 16),  # missing in splits of earlier versions
-        resize=index.get("resize", "squash"),
-    )

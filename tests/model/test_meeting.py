@@ -22,10 +22,13 @@ def addresses() -> tuple[str, ...]:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meeting, "MINUTES", 0.02)
-    monkeypatch.setattr(meeting, "SECONDS_OF_SILENCE", 1.0)
     monkeypatch.setattr(meeting, "SECONDS_BETWEEN_QUESTIONS", 0.05)
     monkeypatch.setattr(meeting, "SECONDS_TO_GET_PORT", 0.2)
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meeting, "MINUTES", 0.02)
 
 
 def error_of(addresses: tuple[str, ...], index: int, inputs: dict[str, str] = INPUTS) -> str:
@@ -61,6 +64,7 @@ def test_a_worker_with_another_list_of_workers_is_named_to_both(addresses: tuple
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_impatient")
 def test_the_first_waits_for_a_bounded_time_and_says_for_whom(
     addresses: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,6 +76,7 @@ def test_the_first_waits_for_a_bounded_time_and_says_for_whom(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_impatient")
 def test_the_others_wait_for_the_first_for_a_bounded_time(addresses: tuple[str, ...]) -> None:
     assert error_of(addresses, 1) == f"worker 0 ({addresses[0]}) did not begin to train within 0.02 minutes"
 
