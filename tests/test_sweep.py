@@ -79,8 +79,10 @@ def test_a_sweep_over_folds_makes_a_run_for_each_and_a_mean_of_them(project: Stu
 def test_a_search_lists_the_best_settings_first_and_never_tests(project: StubProject) -> None:
     search = "search: {trials: TRIALS, parameters: {train.learning_rate: {low: 0.0001, high: 1, log: true}}}"
     search += "\nseeds: [1, 2]\nmetrics: [validation.accuracy]"
+    project.run("dvc", "repro")
     project.write("sweeps/one.yaml", search.replace("TRIALS", "3"))
     project.commit()
+    assert "metrics/test.json" in project.run("git", "ls-files")
     code, printed = project.sweep()
     assert code == 0, printed
     assert "sweep: 6 runs, 0 of them are there already\n" in printed
@@ -88,7 +90,12 @@ def test_a_search_lists_the_best_settings_first_and_never_tests(project: StubPro
     code, printed = project.sweep()
     assert code == 0, printed
     assert "sweep: 8 runs, 6 of them are there already\n" in printed
-    assert project.logged("test") == []
+    assert project.logged("test") == ["1 30"]  # of the commit; its results must not pass for those of an experiment
+    refs = project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps/*/*/baseline-*").split()
+    assert len(refs) == 8
+    for ref in refs:
+        files = project.run("git", "ls-tree", "-r", "--name-only", ref, "metrics").split()
+        assert files == ["metrics/dataset.json", "metrics/validation.json"]
     (table,) = json.loads((project.folder / "sweeps/one.json").read_text())
     assert table["differences"] == []
     means = [summary["mean"] for summary in table["summaries"]]

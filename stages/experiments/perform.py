@@ -37,6 +37,16 @@ with Repo() as repo:
     found = [out.hash_info for out in repo.index.outs if out.hash_info and not out.use_cache]
     repo.cloud.push([each for each in found if repo.cache.local.exists(each.value)])
 """
+# Removes what the commit has of the stages that are not run: the results of its model would pass for those of this one.
+REMOVE_OTHERS = """
+import sys
+from dvc.repo import Repo
+with Repo() as repo:
+    run = repo.stage.collect(sys.argv[1], with_deps=True)
+    for out in repo.index.outs:
+        if out.stage not in run:
+            out.remove()
+"""
 _leashes: set[IO[bytes]] = set()
 _ended = False
 
@@ -127,6 +137,9 @@ def perform_in(
         return
     project = clone(folder, source, run.prepared, output)
     (project / "params.yaml").write_text(run.parameters, encoding="utf-8")
+    if run.stage and run.prepared:  # the preparations keep them for the runs that begin from their files
+        arguments = [sys.executable, "-c", REMOVE_OTHERS, run.stage]
+        command(arguments, project, output, _site(project), title="removal of other results")
     environment = {} if cores is None else {"LOKY_MAX_CPU_COUNT": str(cores)}
     options = [*(["--pull"] if source.remote else []), *([run.stage] if run.stage else [])]
     dvc(["exp", "run", "--name", run.name, *options], project, output, environment, seconds)
