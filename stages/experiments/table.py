@@ -113,7 +113,8 @@ def _summary(setting: str, runs: dict[str, float], folds: int | None) -> Summary
 def _difference(
     setting: str, first: str, runs: dict[str, float], first_runs: dict[str, float], folds: int | None
 ) -> Difference:
-    differences = np.array([value - first_runs[name] for name, value in runs.items() if name in first_runs])
+    # Rounded to more digits than a metric has: equal differences would differ in the last bit, and their p be nearly 0.
+    differences = np.array([round(value - first_runs[name], 12) for name, value in runs.items() if name in first_runs])
     p = None
     if len(differences) > 1 and np.ptp(differences) > 0:
         t = abs(differences.mean()) / _standard_error(differences, folds)

@@ -54,8 +54,8 @@ def test_what_single_runs_and_equal_ones_can_not_say_is_left_out() -> None:
     assert single.summaries[0].deviation is None
     assert single.summaries[0].interval is None
     assert [(one.setting, one.p) for one in single.differences] == [("b", None)]
-    equal = table("test.accuracy", {"a": FIRST, "b": FIRST})
-    assert (equal.differences[0].mean, equal.differences[0].p) == (0, None)
+    equal = table("test.accuracy", {"a": {"1": 0.7, "2": 0.8}, "b": {"1": 0.72, "2": 0.82}})
+    assert (equal.differences[0].mean, equal.differences[0].p) == (0.02, None)
     json.dumps(as_json([single, equal]), allow_nan=False)
 
 
