@@ -15,7 +15,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from stages.common.parameter_file import PositiveInt, Section
 
-DIGITS = 3  # of a number that is drawn; more would not be told apart
+DIGITS = 3  # of a number that is drawn, more where a range's ends agree in the first; others would not be told apart
 
 
 class Range(Section):
@@ -39,7 +39,9 @@ class Range(Section):
             # From half below the first number to half above the last, so that each is drawn as often.
             value = self._between(self.low - 0.5, self.high + 0.5, point)
             return min(max(round(value), self.low), self.high)
-        return min(max(float(f"{self._between(self.low, self.high, point):.{DIGITS}g}"), self.low), self.high)
+        alike = max(0, math.floor(math.log10(max(abs(self.low), abs(self.high)) / (self.high - self.low))))
+        value = float(f"{self._between(self.low, self.high, point):.{DIGITS + alike}g}")
+        return min(max(value, self.low), self.high)
 
     def _between(self, low: float, high: float, point: float) -> float:
         if self.log:

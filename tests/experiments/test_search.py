@@ -49,3 +49,4 @@ def test_what_is_drawn_lies_in_its_range(low: int, width: int, point: float, log
 
 def test_a_number_has_no_more_digits_than_tell_apart() -> None:
     assert Range(low=0.0, high=1.0).at(0.123456) == pytest.approx(0.123, abs=0)
+    assert Range(low=0.99, high=0.9999).at(0.123456) == pytest.approx(0.99122, abs=0)
