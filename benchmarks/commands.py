@@ -56,7 +56,8 @@ def repeating(clone: Path, rounds: int) -> list[str]:
     tested = [repro_with(clone, "confused_pairs", pairs) for pairs in range(4, 4 + rounds)]
     repro_with(clone, "epochs", 1)
     repro_with(clone, "epochs", parameters.load().train.epochs)
-    set_back = [repro_with(clone, "epochs", epochs) for epochs in (1, parameters.load().train.epochs) * rounds][:rounds]
+    both = (1, parameters.load().train.epochs) * rounds
+    set_back = [repro_with(clone, "epochs", epochs) for epochs in both[:rounds]]
     run(["git", "checkout", "--quiet", "."], clone)
     run(["dvc", "checkout", "--quiet", "--force"], clone)
     print("bench: dvc repro measured", flush=True)
