@@ -67,7 +67,7 @@ lock: .venv/installed ## Resolve pyproject.toml into requirements.lock anew
 
 .PHONY: clean
 clean: ## Remove .venv and what tests and tools leave; data, models and DVC's cache stay
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # Installed again when the lock changes; the marker is written last, so a broken installation is begun anew. With -I pip
 # leaves out nothing that PYTHONPATH happens to have.
