@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,21 +43,27 @@ def shared_project(folder: Path, remote: list[list[str]], sweep: str) -> StubPro
     return project
 
 
-def test_one_worker_is_killed_and_another_joins_late_and_every_run_is_there_once(
-    remote: list[list[str]], tmp_path: Path
-) -> None:
-    project = shared_project(tmp_path, remote, "recipes: [two]\nseeds: [1, 2, 3, 4]")
-    cluster = Cluster(tmp_path / "cluster", project.environment | {"STUB_SECONDS": "3"})
+def sweep_that_loses_a_worker(project: StubProject, workers: int, when: Callable[[], bool]) -> str:
+    """What a sweep prints whose first worker is killed, once ``when`` holds, while another joins."""
+    cluster = Cluster(project.folder.with_name("cluster"), project.environment | {"STUB_SECONDS": "3"})
     try:
-        first, _ = cluster.start_worker("first"), cluster.start_worker("second")
+        first, *_ = [cluster.start_worker(str(number)) for number in range(workers)]
         sweep = project.start("stages.sweep", "sweeps/one.yaml", "--scheduler", cluster.address)
-        until(lambda: len(project.logged("test")) >= 2 or sweep.poll() is not None)
+        until(lambda: when() or sweep.poll() is not None)
         first.kill()
         cluster.start_worker("late")
         printed = sweep.communicate()[0]
     finally:
         cluster.close()
     assert sweep.returncode == 0, printed
+    return printed
+
+
+def test_one_worker_is_killed_and_another_joins_late_and_every_run_is_there_once(
+    remote: list[list[str]], tmp_path: Path
+) -> None:
+    project = shared_project(tmp_path, remote, "recipes: [two]\nseeds: [1, 2, 3, 4]")
+    printed = sweep_that_loses_a_worker(project, workers=2, when=lambda: len(project.logged("test")) >= 2)
     assert "sweep: 4 done, 0 failed, 0 running, 0 waiting" in printed
     assert "Traceback" not in printed  # of the threads of Dask's
     assert project.experiments("origin") == ["dataset", "two-seed1", "two-seed2", "two-seed3", "two-seed4"]
@@ -74,17 +80,7 @@ def test_one_worker_is_killed_and_another_joins_late_and_every_run_is_there_once
 def test_a_stage_that_one_worker_has_run_is_run_on_no_other(remote: list[list[str]], tmp_path: Path) -> None:
     # Two runs that differ in a parameter which no stage here reads.
     project = shared_project(tmp_path, remote, "values: {test.confused_pairs: [3, 4]}\nseeds: [1]")
-    cluster = Cluster(tmp_path / "cluster", project.environment)
-    try:
-        first = cluster.start_worker("first")
-        sweep = project.start("stages.sweep", "sweeps/one.yaml", "--scheduler", cluster.address)
-        until(lambda: len(project.experiments("origin")) == 2 or sweep.poll() is not None)
-        first.kill()
-        cluster.start_worker("second")
-        printed = sweep.communicate()[0]
-    finally:
-        cluster.close()
-    assert sweep.returncode == 0, printed
+    sweep_that_loses_a_worker(project, workers=1, when=lambda: len(project.experiments("origin")) == 2)
     assert project.experiments("origin") == ["baseline-seed1", "baseline-seed1", "dataset"]
     assert len(project.logged("test")) == 1
 
