@@ -49,7 +49,7 @@ gpu: .venv/installed ## Train small networks on the GPUs of this machine, and sa
 	python -m tests.gpu
 
 .PHONY: torture
-torture: .venv/installed ## Kill the pipeline 100 times, the real training 5, sweeps and workers 30 times; all must end well
+torture: .venv/installed ## Kill the pipeline 100 times, the real training 5, sweeps and workers 30; all must end well; after `make repro`
 	python -m tests.torture --kills 100
 	python -m tests.torture --kills 5 --real
 	python -m tests.torture_sweeps --runs 100 --kills 30

@@ -94,6 +94,8 @@ def _parsed(path: str, name: str, parse: Callable[[str], Parsed]) -> Parsed:
 def _text(path: str, name: str) -> str:
     try:
         text: str = dvc.api.read(path, rev=None if name == "workspace" else name, encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} of {name} is no text in UTF-8: {error}") from None
     except (DvcException, SCMError, FileNotFoundError) as error:
         advice = shortcoming() if isinstance(error, (dvc.scm.SCMError, SCMError)) else None
         advice = advice or "give `workspace`, a Git revision or an experiment, with the files of a `dvc repro` in it"

@@ -70,11 +70,18 @@ def _report(path: Path, wanted: Spec, planned: list[Planned], source: Source) ->
     there = runs.found(source.commit)
     settings = list(dict.fromkeys(one.setting for one in planned))
     tables: list[table.Table] = []
+    notes = []
     for metric in wanted.metrics:
         values: dict[str, dict[str, float]] = {setting: {} for setting in settings}
+        without = []
         for one in planned:
             if name := there.get(runs.checksum(one.run.name)):
-                values[one.setting][one.repetition] = runs.metric(name, source, metric)
+                try:
+                    values[one.setting][one.repetition] = runs.metric(name, source, metric)
+                except UserError:  # a run without a drop of the learning rate has no first drop
+                    without.append(name)
+        if without:
+            notes.append(f"{metric}: not in the table are runs that have no such number: {', '.join(without)}")
         if wanted.search and not tables:
             settings = table.ranked(values, wanted.search.best)
             values = {setting: values[setting] for setting in settings}
@@ -82,6 +89,8 @@ def _report(path: Path, wanted: Spec, planned: list[Planned], source: Source) ->
             # The best of many settings against the rest would say little: it is the best by chance too.
             tables.append(table.table(metric, values, wanted.folds, compared=wanted.search is None))
     if not tables:
+        if notes:
+            raise UserError(notes[0])
         return
     from stages.experiments.figure import dots  # here, since drawing takes a second to load
 
@@ -90,6 +99,8 @@ def _report(path: Path, wanted: Spec, planned: list[Planned], source: Source) ->
     write_json(path.with_suffix(".json"), table.as_json(tables))
     write_figure(path.with_suffix(".png"), dots(tables))
     print(f"\n{text}")
+    for note in notes:
+        print(f"sweep: {note}")
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ else:
     validation = json.loads(Path("data/verified").read_text())
     fold = validation["fold"] if isinstance(validation, dict) else 0
     accuracy = 0.5 + 0.01 * seed * epochs + 0.001 * fold
-    Path("metrics/test.json").write_text(json.dumps({"accuracy": accuracy, "drops": [seed]}))
+    Path("metrics/test.json").write_text(json.dumps({"accuracy": accuracy, "drops": [seed] if seed < 3 else []}))
 """
 STAGES: dict[str, Any] = {
     "verify": {

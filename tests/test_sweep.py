@@ -48,10 +48,17 @@ def test_a_sweep_makes_each_run_once_and_more_seeds_make_only_theirs(project: St
     assert (project.folder / "models/model").read_text() == "1 2"
     project.run("git", "checkout", "--quiet", ".")
 
-    project.write("sweeps/one.yaml", "recipes: [baseline, two]\nseeds: [1, 2, 3]")
+    project.write(
+        "sweeps/one.yaml", "recipes: [baseline, two]\nseeds: [1, 2, 3]\nmetrics: [test.accuracy, test.drops.0]"
+    )
     code, printed = project.sweep()
     assert code == 0, printed
     assert "sweep: 6 runs, 4 of them are there already\n" in printed
+    assert re.search(
+        r"^sweep: test.drops.0: not in the table are runs that have no such number: baseline-seed3-\w+, two-seed3-\w+$",
+        printed,
+        re.MULTILINE,
+    )
     assert project.logged("verify") == ["1 30"]
     assert project.logged("test") == ["1 2", "1 30", "2 2", "2 30", "3 2", "3 30"]
 

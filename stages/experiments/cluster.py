@@ -90,7 +90,7 @@ def perform_all(
         ended = as_completed(futures, loop=client.loop, with_results=True, raise_errors=False)
         for done, (future, result) in enumerate(ended, start=1):
             if future.status != "finished":
-                result = f"lost: {result}"
+                result = f"lost: {result[1]}"  # of the type, the error and its traceback
             if result:
                 failed[future.key] = result
                 indented = "\n".join(f"    {line}" for line in result.splitlines())

@@ -160,7 +160,11 @@ def clone(folder: Path, source: Source, prepared: str | None, output: IO[bytes] 
     """A clone of the project in ``folder`` with the data that DVC has for it; where in the clone the project lies."""
     top = folder / "clone"
     author = ["--config", f"user.name={source.name}", "--config", f"user.email={source.email}"]
-    command(["git", "clone", "--quiet", "--no-checkout", *author, source.git, str(top)], folder, output)
+    command(
+        ["git", "clone", "--quiet", "--no-checkout", "--origin", "origin", *author, source.git, str(top)],
+        folder,
+        output,
+    )
     command(["git", "checkout", "--quiet", "--detach", source.commit], top, output)
     project = top / source.folder
     if prepared is not None:
@@ -260,6 +264,6 @@ def end_all() -> None:
 
 
 def last_lines(log: Path) -> str:
-    """The last lines of a log; of a progress bar its last state."""
+    """The last lines of a log."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join(lines[-LINES_SHOWN:])

@@ -43,7 +43,9 @@ class Spec(Section):
     """
 
     recipes: Annotated[tuple[str, ...], Field(min_length=1)] = ("baseline",)
-    variants: dict[str, Annotated[dict[str, Any], Field(min_length=1)]] = Field(default={})
+    variants: dict[Annotated[str, Field(min_length=1)], Annotated[dict[str, Any], Field(min_length=1)]] = Field(
+        default={}
+    )
     values: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default={})
     search: Search | None = None
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
@@ -58,17 +60,24 @@ class Spec(Section):
     @field_validator("variants", "values")
     @classmethod
     def _without_seed(cls, values: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        varied = values if info.field_name == "values" else [key for variant in values.values() for key in variant]
+        varied = values.keys() if info.field_name == "values" else _changed_by(values)
         if "seed" in varied:
             raise ValueError("should not vary seed, which `seeds` does")
+        return values
+
+    @field_validator("values")
+    @classmethod
+    def _apart_from_variants(cls, values: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if twice := values.keys() & _changed_by(info.data.get("variants", {})):
+            raise ValueError(f"has {', '.join(sorted(twice))}, which variants change")
         return values
 
     @field_validator("search")
     @classmethod
     def _apart_from_values(cls, search: Search | None, info: ValidationInfo) -> Search | None:
-        twice = sorted(search.parameters.keys() & info.data.get("values", {}).keys()) if search else []
-        if twice:
-            raise ValueError(f"draws {', '.join(twice)}, of which there are values already")
+        given = info.data.get("values", {}).keys() | _changed_by(info.data.get("variants", {}))
+        if search and (twice := search.parameters.keys() & given):
+            raise ValueError(f"draws {', '.join(sorted(twice))}, of which there are values already")
         return search
 
     @field_validator("folds")
@@ -76,7 +85,7 @@ class Spec(Section):
     def _without_fold(cls, folds: int | None, info: ValidationInfo) -> int | None:
         search = info.data.get("search")
         varied = [*info.data.get("values", {}), *(search.parameters if search else {})]
-        varied += [key for variant in info.data.get("variants", {}).values() for key in variant]
+        varied += _changed_by(info.data.get("variants", {}))
         if folds and any(key.startswith(DIVIDED) for key in varied):
             raise ValueError(f"does not go with values of {DIVIDED}")
         return folds
@@ -144,6 +153,10 @@ def plan(spec: Spec, defaults: str, commit: str, name: str) -> list[Planned]:
                 run = runs.named(title, recipes.applied(drawn, text, name), commit, stage)
                 planned.append(Planned(setting, repetition, run))
     return planned
+
+
+def _changed_by(variants: dict[str, dict[str, Any]]) -> set[str]:
+    return {key for changes in variants.values() for key in changes}
 
 
 def _of_test(metric: str) -> bool:

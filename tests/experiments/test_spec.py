@@ -143,6 +143,10 @@ def test_runs_that_are_not_compared_on_the_test_split_end_before_it() -> None:
             "one.yaml: search.parameters.train.momentum: should have low above 0 for log",
         ),
         (
+            "variants: {short: {train.epochs: 3}}\nvalues: {train.epochs: [1, 2]}",
+            "one.yaml: values: has train.epochs, which variants change",
+        ),
+        (
             f"values: {{train.epochs: [3]}}\n{SEARCH}{{train.epochs: [1, 2]}}}}\n{VALIDATION}",
             "one.yaml: search: draws train.epochs, of which there are values already",
         ),
