@@ -6,6 +6,7 @@ Each package defines its own sections in its ``settings.py``. A stage names the 
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import date
 from pathlib import Path
@@ -162,24 +163,32 @@ def _key(location: tuple[int | str, ...], values: Any) -> str:
 def _in_words(detail: ErrorDetails, key: str) -> str:
     """One mistake as ``section.key: value is not allowed; what is``."""
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
-    choosing = f"{key}.{context.get('discriminator', '')}".replace("'", "")  # the key that picks a union's member
+    discriminator = context.get("discriminator", "").strip("'")  # the key that picks a union's member
     if kind in {"extra_forbidden", "invalid_key"}:
         return f"{key}: unknown key; remove it or correct its name"
     if kind == "missing":
         return f"{key}: missing; every key must be given"
     if kind == "union_tag_not_found":
-        return f"{choosing}: missing; every key must be given"
+        return f"{key}.{discriminator}: missing; every key must be given"
     if kind == "union_tag_invalid":
-        return f"{choosing}: {context['tag']!r} is not allowed; should be one of {context['expected_tags']}"
+        allowed = f"should be one of {context['expected_tags']}"
+        return f"{key}.{discriminator}: {_in_yaml(value[discriminator])} is not allowed; {allowed}"
     if kind in {"model_type", "model_attributes_type"}:
         allowed = "should be a section: its keys below it, indented"
     else:
         message = re.sub("^(Value error,|Input|String|Tuple) ", "", detail["msg"]).replace("valid tuple", "list")
+        message = message.replace("a valid boolean", "true or false")
         allowed = message.partition(" after validation")[0]
     if kind == "value_error" and isinstance(value, dict):
         return f"{key}: {allowed}"
     if kind == "string_type" and isinstance(value, (int, float, date)):
         allowed += "; put it in quotes"
+    return f"{key}: {_in_yaml(value)} is not allowed; {allowed}"
+
+
+def _in_yaml(value: Any) -> str:
+    """A wrong value about as it stands in the file, shortened if it is long."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
     text = repr(list(value)) if isinstance(value, tuple) else str(value) if isinstance(value, date) else repr(value)
-    short = text if len(text) <= 60 else text[:57] + "..."
-    return f"{key}: {short} is not allowed; {allowed}"
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -114,12 +115,18 @@ ShareOfTraining = Annotated[Share, Tag("a share")]
 OneOfFolds = Annotated[Fold, Tag("one of folds")]
 
 
-def _form(split: object) -> str:
-    return "a share" if isinstance(split, (int, float)) else "folder names"
+def _form(split: object) -> str | None:
+    if isinstance(split, (int, float)):
+        return "a share"
+    return "folder names" if isinstance(split, tuple) else None
 
 
-def _form_of_validation(split: object) -> str:
+def _form_of_validation(split: object) -> str | None:
     return "one of folds" if isinstance(split, (dict, Fold)) else _form(split)
+
+
+def _one_of(form: Callable[[object], str | None]) -> Discriminator:
+    return Discriminator(form, "no_form", "should be a list of folders, or a share such as 0.15")
 
 
 class Dataset(Section):
@@ -133,8 +140,8 @@ class Dataset(Section):
 
     root: Annotated[str, Field(min_length=1), AfterValidator(_root)]
     train: FolderNames
-    validation: Annotated[Names | ShareOfTraining | OneOfFolds, Discriminator(_form_of_validation)]
-    test: Annotated[Names | ShareOfTraining, Discriminator(_form)]
+    validation: Annotated[Names | ShareOfTraining | OneOfFolds, _one_of(_form_of_validation)]
+    test: Annotated[Names | ShareOfTraining, _one_of(_form)]
     division: Division
     image_size: Annotated[int, Field(ge=8, le=1024)]
     resize: Resize

@@ -63,7 +63,7 @@ def test_the_defaults_are_the_notebooks_recipe() -> None:
     [
         ("epochs: 30", "epochs: 3.5", "train.epochs: 3.5 is not allowed; should be a valid integer"),
         ("epochs: 30", "epochs: '30'", "train.epochs: '30' is not allowed; should be a valid integer"),
-        ("seed: 1", "seed: true", "seed: True is not allowed; should be a valid integer"),
+        ("seed: 1", "seed: true", "seed: true is not allowed; should be a valid integer"),
         ("seed: 1", "seed: -1", "seed: -1 is not allowed; should be greater than or equal to 0"),
         ("seed: 1", "seed: 1\nsede: 1", "sede: unknown key; remove it or correct its name"),
         ("  pool_size: 2\n", "", "model.pool_size: missing; every key must be given"),
@@ -74,7 +74,7 @@ def test_the_defaults_are_the_notebooks_recipe() -> None:
         ("rate: 0.01", "rate: .inf", "train.learning_rate: inf is not allowed; should be a finite number"),
         ("family: plain", "family: x", "model.family: 'x' is not allowed; should be one of 'plain', 'residual'"),
         ("  family: plain", "  fam: plain", "model.family: missing; every key must be given"),
-        ("nesterov: false", "nesterov: 1", "train.nesterov: 1 is not allowed; should be a valid boolean"),
+        ("nesterov: false", "nesterov: 1", "train.nesterov: 1 is not allowed; should be true or false"),
         ("factor: 0.1", "factor: 2", "train.schedule.factor: 2 is not allowed; should be less than 1"),
     ],
 )  # fmt: skip
@@ -87,6 +87,7 @@ def test_a_mistake_names_its_key_its_value_and_what_is_allowed(
 
 
 STRINGS = "should be a valid string; put it in quotes"
+LIST_OR_SHARE = "should be a list of folders, or a share such as 0.15"
 WRONG_TYPES = (None, 2024, "x", [2024], [["x"]])
 
 
@@ -95,11 +96,13 @@ WRONG_TYPES = (None, 2024, "x", [2024], [["x"]])
     [
         ("dataset.train", "[2024]", f"dataset.train[0]: 2024 is not allowed; {STRINGS}"),
         ("dataset.test", "[a, 2024-01-31]", f"dataset.test[1]: 2024-01-31 is not allowed; {STRINGS}"),
-        ("dataset.test", "[true]", f"dataset.test[0]: True is not allowed; {STRINGS}"),
+        ("dataset.test", "[true]", f"dataset.test[0]: true is not allowed; {STRINGS}"),
         ("dataset.test", "[[a]]", "dataset.test[0]: ['a'] is not allowed; should be a valid string"),
         ("dataset.test", "[]", "dataset.test: [] is not allowed; should have at least 1 item"),
-        ("dataset.test", "photos", "dataset.test: 'photos' is not allowed; should be a list"),
-        ("dataset.test", "{fold: 1}", "dataset.test: {'fold': 1} is not allowed; should be a list"),
+        ("dataset.test", "photos", f"dataset.test: 'photos' is not allowed; {LIST_OR_SHARE}"),
+        ("dataset.test", "{fold: 1}", f"dataset.test: {{'fold': 1}} is not allowed; {LIST_OR_SHARE}"),
+        ("dataset.validation", "15%", f"dataset.validation: '15%' is not allowed; {LIST_OR_SHARE}"),
+        ("dataset.validation", "null", f"dataset.validation: null is not allowed; {LIST_OR_SHARE}"),
         ("dataset.test", "1.0", "dataset.test: 1.0 is not allowed; should be less than 1"),
         ("dataset.validation", "0", "dataset.validation: 0 is not allowed; should be greater than 0"),
         ("dataset.validation", "[2024]", f"dataset.validation[0]: 2024 is not allowed; {STRINGS}"),
@@ -152,7 +155,7 @@ def test_a_wrong_type_of_any_value_brings_one_message_in_the_words_of_yaml(tmp_p
                 except UserError as error:
                     told = str(error)
                 assert "\n" not in told
-                assert not re.search("[Tt]uple|dictionary|instance|validation,", told), told
+                assert not re.search("[Tt]uple|None|dictionary|instance|validation,", told), told
             section[key] = right
 
 
