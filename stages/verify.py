@@ -212,7 +212,8 @@ def _print_warnings(outcomes: Sequence[Outcome]) -> None:
     for warning in _warnings(outcomes):
         listed = f", a sample of {len(warning.sample):,} listed" if warning.found > len(warning.sample) else ""
         subject, problem, _ = warning.sample[0]
-        print(f"verify: warning, {warning.check} ({warning.found:,}{listed} in {WARNINGS}): {subject} {problem} ...")
+        more = " ..." * (warning.found > 1)
+        print(f"verify: warning, {warning.check} ({warning.found:,}{listed} in {WARNINGS}): {subject} {problem}{more}")
 
 
 def _warnings(outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -198,6 +198,14 @@ def test_of_many_warnings_a_sample_is_listed_that_says_so(
     assert "converted_image (6, a sample of 3 listed in metrics/dataset_warnings.csv)" in capsys.readouterr().out
 
 
+def test_a_warning_ends_in_dots_only_if_there_is_more_of_its_kind(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "a/stray.png").write_bytes(b"")
+    verify()
+    assert "): a/stray.png lies outside of the class folders\n" in capsys.readouterr().out
+
+
 def test_all_failures_are_listed_and_summed_up(root: Path) -> None:
     for path in sorted((root / "a/000_circle").iterdir()):
         path.write_text("no image")
@@ -424,7 +432,7 @@ def test_without_any_image_the_stage_ends_in_an_error_even_with_all_checks_off(
 def test_a_dataset_root_that_does_not_exist_is_a_clear_error(root: Path) -> None:
     verify()
     root.rename(root.with_name("elsewhere"))
-    assert fail().startswith("dataset.root: data/images is no folder")
+    assert fail().startswith("dataset.root: data/images is no folder; bring it, or correct it in params.yaml")
 
 
 def test_an_experiment_that_would_commit_images_into_git_is_refused(

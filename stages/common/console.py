@@ -33,8 +33,9 @@ def run_stage(name: str, stage: Callable[[], None]) -> None:
     # The imported modules stay until the process ends; searching them for garbage would take 0.3 s.
     gc.freeze()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Some locales know few characters; a class's name must not make the stage fail there.
-        sys.stdout.reconfigure(errors="backslashreplace")
+        # Some locales know few characters; a class's name must not make the stage fail there. In a log, lines stand in
+        # the order in which they were printed, errors among them.
+        sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         with interrupts.handled(name):
             stage()

@@ -47,6 +47,14 @@ def test_a_user_error_is_its_text_and_a_code_without_a_traceback() -> None:
     assert (done.returncode, done.stderr) == (1, "stage: params.yaml not found; run from the project\n")
 
 
+def test_in_a_log_an_error_stands_below_what_the_stage_said_before() -> None:
+    program = stage_that("print('72 images'); raise UserError('the dataset fails')")
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    assert done.stdout == b"72 images\nstage: the dataset fails\n"
+
+
 def test_a_bug_keeps_its_traceback() -> None:
     done = run(stage_that("1 / 0"))
     assert done.returncode == 1
