@@ -44,7 +44,8 @@ def fetch() -> None:
     if root.resolve() != FOLDER.resolve():
         with atomic_folder(FOLDER) as part:
             write_text(part / "not_fetched.txt", "dataset.root in params.yaml names other images.\n")
-        print(f"CIFAR-10 is not needed: dataset.root is {root}")
+        absent = "" if root.is_dir() else ", which is not there; bring it, or correct it in params.yaml"
+        print(f"CIFAR-10 is not needed: dataset.root is {root}{absent}")
         return
     named = os.environ.get(VARIABLE)
     archive, origin = _named_archive(named) if named else find_archive(SOURCES, CACHE)

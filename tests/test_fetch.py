@@ -96,12 +96,17 @@ def test_an_archive_with_a_known_checksum_is_taken(
 
 
 @pytest.mark.slow
-def test_images_of_ones_own_need_no_cifar_10(tmp_path: Path) -> None:
-    (tmp_path / "data/cifar10").mkdir(parents=True)
+@pytest.mark.parametrize(
+    ("root", "hint"),
+    [("data/mine", ""), ("data/mien", ", which is not there; bring it, or correct it in params.yaml")],
+)
+def test_images_of_ones_own_need_no_cifar_10(tmp_path: Path, root: str, hint: str) -> None:
+    (tmp_path / "data/mine").mkdir(parents=True)
+    (tmp_path / "data/cifar10").mkdir()
     (tmp_path / "data/cifar10/test.zip").touch()
-    done = run_fetch(tmp_path, "data/mine")
+    done = run_fetch(tmp_path, root)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "CIFAR-10 is not needed: dataset.root is data/mine\n"
+    assert done.stdout == f"CIFAR-10 is not needed: dataset.root is {root}{hint}\n"
     # DVC wants its output to exist, and warns of an empty folder.
     assert [path.name for path in (tmp_path / "data/cifar10").iterdir()] == ["not_fetched.txt"]
 

@@ -41,8 +41,9 @@ def training_curves(training: Training) -> Figure:
         (accuracy_axes, "accuracy", [e.accuracy for e in training.epochs], [e.val_accuracy for e in training.epochs]),
         (loss_axes, "loss", [e.loss for e in training.epochs], [e.val_loss for e in training.epochs]),
     ):
-        axes.plot(numbers, learnt, "o--", color=ORANGE, label=f"Training {title}")
-        axes.plot(numbers, validated, "s-", color=BLUE, label=f"Validation {title}")
+        # Not clipped, because a loss that hardly falls lies on the frame's edge.
+        axes.plot(numbers, learnt, "o--", color=ORANGE, label=f"Training {title}", clip_on=False)
+        axes.plot(numbers, validated, "s-", color=BLUE, label=f"Validation {title}", clip_on=False)
         _mark_events(axes, training)
         axes.set_title(f"Training and validation {title}")
         axes.set_xlabel("Epoch")
