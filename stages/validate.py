@@ -41,7 +41,7 @@ def validate() -> None:
     probabilities = validation_probabilities.load(Path("models/validation_probabilities.npy"), len(split.labels))
     class_names.refuse_others(members.read_classes("models/model.keras"), split.classes)
     scored = scores.evaluate(split.labels, probabilities, split.classes)
-    sentences = findings.on_training(training, settings.validate_)
+    sentences = findings.on_training(training, len(split.labels), settings.validate_)
 
     named = predictions.named(split.image_names, split.labels, scored.predicted, split.classes)
     confusion = figures.confusion_matrix(scored, "Confusion matrix, validation split")

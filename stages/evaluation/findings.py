@@ -5,6 +5,7 @@ Each sentence can be understood without the plots. If there is nothing to report
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +22,12 @@ if TYPE_CHECKING:  # the report, which only reads sentences, does not load sciki
 MOST_NAMED = 10  # classes in one sentence
 
 
-def on_training(training: Training, rules: Validate) -> list[str]:
-    """Sentences about a training: overfitting, where it stopped improving, the best epoch, the end, the rate."""
+def on_training(training: Training, images: int, rules: Validate) -> list[str]:
+    """Sentences about a training: overfitting, where it stopped improving, the best epoch, the end, the rate.
+
+    Args:
+        images: of the validation split; if they are few, a sentence warns of chance.
+    """
     return [
         _overfitting(training.epochs, rules.overfitting_gap),
         _end_of_progress_of_loss(training.epochs, rules.loss_improvement),
@@ -30,6 +35,7 @@ def on_training(training: Training, rules: Validate) -> list[str]:
         _best_epoch(training, rules.accuracy_improvement),
         _end(training),
         _learning_rate(training),
+        *_chance(images, rules.overfitting_gap),
     ]
 
 
@@ -243,6 +249,17 @@ def _shortened(words: Sequence[str]) -> str:
 
 def _epochs(numbers: Sequence[int]) -> str:
     return f"{'epoch' if len(numbers) == 1 else 'epochs'} {_list([str(number) for number in numbers])}"
+
+
+def _chance(images: int, least_gap: float) -> list[str]:
+    """A warning if the 95 % interval of an accuracy, at its widest, reaches further than a gap that is reported."""
+    reach = 1.96 * math.sqrt(0.25 / images)  # the normal one, of an accuracy of 50 %
+    if reach <= least_gap:
+        return []
+    return [
+        f"The validation split has {_count(images, 'image')} only, so chance alone moves its accuracy by up to "
+        f"{reach * 100:.0f} points (95 %), and what is said of it here may be chance."
+    ]
 
 
 def _points(share: float) -> str:

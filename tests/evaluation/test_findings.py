@@ -46,7 +46,7 @@ def training(rows: str, best_epoch: int, drops: tuple[int, ...] | None = (), sto
 
 
 def on_training(course: Training) -> str:
-    return "\n".join(findings.on_training(course, ON_TRAINING))
+    return "\n".join(findings.on_training(course, 10_000, ON_TRAINING))
 
 
 def on_test(scores: Scores) -> str:
@@ -62,7 +62,7 @@ def scores_of(confusion: list[list[int]], names: list[str]) -> Scores:
 
 def test_of_the_notebooks_history_the_rules_say_what_its_author_said() -> None:
     course = training(NOTEBOOK, 11, (10, 14, 17), stopped_early=True)
-    assert findings.on_training(course, SETTINGS.validate_) == [
+    assert findings.on_training(course, 10_000, SETTINGS.validate_) == [
         "The model begins overfitting after epoch 6: from then on the training accuracy stays more than 4 points above "
         "the validation accuracy, in the end 20.7.",
         "The validation loss stops improving significantly (by 1 % or more) after epoch 7, while the training loss "
@@ -81,7 +81,7 @@ def test_of_the_notebooks_history_the_rules_say_what_its_author_said() -> None:
 def test_each_threshold_of_the_findings_on_training_matters(rule: str) -> None:
     course = training(NOTEBOOK, 11)
     other = ON_TRAINING.model_copy(update={rule: 0.2})
-    assert findings.on_training(course, other) != findings.on_training(course, ON_TRAINING)
+    assert findings.on_training(course, 10_000, other) != findings.on_training(course, 10_000, ON_TRAINING)
 
 
 def test_one_epoch_alone() -> None:
@@ -103,6 +103,18 @@ def test_a_training_that_was_cut_off_while_it_still_improved() -> None:
 def test_overfitting_from_the_first_epoch_on() -> None:
     said = on_training(training("0.5 0.90 1.4 0.48 0.01\n0.4 0.95 1.5 0.47 0.01", best_epoch=1))
     assert "The model overfits from the first epoch" in said
+
+
+@pytest.mark.parametrize(("images", "reach"), [(11, "30"), (100, "10"), (600, "4"), (601, None)])
+def test_few_validation_images_are_told_where_chance_reaches_further_than_the_gap_of_overfitting(
+    images: int, reach: str | None
+) -> None:
+    course = training("0.5 0.90 1.4 0.48 0.01\n0.4 0.95 1.5 0.47 0.01", best_epoch=1)
+    said = findings.on_training(course, images, ON_TRAINING)[6:]
+    assert said == [
+        f"The validation split has {images} images only, so chance alone moves its accuracy by up to {reach} points "
+        "(95 %), and what is said of it here may be chance."
+    ] * (reach is not None)
 
 
 def test_a_gap_that_closes_again_is_no_overfitting() -> None:
