@@ -1,4 +1,5 @@
-"""What the report's page shows of a small, drawn run; one of its classes is called like a tag of HTML."""
+"""What the report's page shows of a small, drawn run; one of its classes is called like a tag of HTML, one has a
+name that no line holds."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from stages.page import render
 from stages.page.render import Page
 from tests.defaults import SETTINGS
 
-CLASSES = ("blue", "green | <script>alert(1)</script>", "red & *grey*")
+CLASSES = ("blue" * 50, "green | <script>alert(1)</script>", "red & *grey*")
 NAMES = [f"test/some & class/{row:02d}.png" for row in range(60)]
 
 
@@ -60,7 +61,7 @@ def _content() -> dict[str, Any]:
         "training": training,
         "findings_on_training": ["The model does not overfit."],
         "results": Results(headline, intervals, scores.by_class(found)),
-        "findings_on_test": ["Most often confused: blue and <b>green</b>."],
+        "findings_on_test": [f"Most often confused: {CLASSES[0]} and <b>green</b>."],
         "calibration_error": calibration.expected_calibration_error(bins),
         "curves": png(figures.training_curves(training)),
         "confusion": png(figures.confusion_matrix(found, "Confusion matrix")),

@@ -100,6 +100,17 @@ def test_the_page_fits_a_phone(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+def test_no_word_of_a_table_is_broken_on_a_phone(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    cells = page.get_by_role("table", name="Splits").get_by_role("rowheader")
+    assert cells.all_inner_texts() == ["train", "validation", "test"]
+    lines = cells.evaluate_all(
+        "all => all.map(each => (range => (range.selectNodeContents(each), range.getClientRects().length))"
+        "(document.createRange()))"
+    )
+    assert lines == [1, 1, 1]
+
+
 def test_it_prints_dark_on_white_whatever_the_screen(page: Page) -> None:
     page.emulate_media(color_scheme="dark", media="print")
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 31, 36)"
