@@ -34,7 +34,7 @@ RANKS = ("best", "second", "third")  # of the classes printed for each image
 IMAGES_AT_ONCE = 500
 
 HELP = """\
-Print the three most probable classes of each image, with their probabilities.
+Print the three most probable classes of each image, with their probabilities; as JSON, all classes.
 
 Images are resized and converted as those that the model was trained on. An image that can't be read is reported on
 standard error, and the rest goes on; the exit code is then 1."""
@@ -69,9 +69,9 @@ def predict(arguments: Sequence[str] | None = None) -> bool:
         print(_heading(classes), flush=True)
     with progress("predict", None, "images") as bar:
         for batch in batches(find_images(options.images), model.input_shape[1], depth, resize):
-            best = best_classes(predict_probabilities(batch.pixels), classes)
+            ranked = ranked_classes(predict_probabilities(batch.pixels), classes)
             as_line = _as_json if options.json else _as_row(classes)
-            _print(map(as_line, batch.image_names, best), sys.stdout)
+            _print(map(as_line, batch.image_names, ranked), sys.stdout)
             _print(batch.errors, sys.stderr)
             all_readable = all_readable and not batch.errors
             bar.advance(len(batch.image_names))
@@ -105,36 +105,36 @@ def batches(
         yield batch()
 
 
-def best_classes(probabilities: NDArray[np.float32], classes: Sequence[str]) -> list[list[tuple[str, float]]]:
-    """The most probable classes of each image, with probabilities; of equal ones the first in ``classes`` comes first.
+def ranked_classes(probabilities: NDArray[np.float32], classes: Sequence[str]) -> list[list[tuple[str, float]]]:
+    """The classes of each image, most probable first, with probabilities; equal ones in the order of ``classes``.
 
     Args:
         probabilities: shape (n, classes).
     """
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, : len(RANKS)]
+    order = np.argsort(-probabilities, axis=1, kind="stable")
     return [
         [(classes[label], float(row[label])) for label in labels]
         for row, labels in zip(probabilities, order, strict=True)
     ]
 
 
-def _as_json(name: str, best: Sequence[tuple[str, float]]) -> str:
+def _as_json(name: str, ranked: Sequence[tuple[str, float]]) -> str:
     # JSON's ASCII escapes keep each name exact and send no control character to a terminal.
-    ranked = [{"class": label, "probability": rounded(probability)} for label, probability in best]
-    return json.dumps({"image": name, "best": ranked})
+    classes = [{"class": label, "probability": rounded(probability)} for label, probability in ranked]
+    return json.dumps({"image": name, "classes": classes})
 
 
 def _as_row(classes: Sequence[str]) -> Callable[[str, Sequence[tuple[str, float]]], str]:
-    """A function from an image's name and best classes to its row.
+    """A function from an image's name and ranked classes to its row, which has the best of them.
 
     The name comes last, because its length is unknown: the rows of a batch are printed before the next one is read.
     """
     width = max(map(len, classes))
 
-    def row(name: str, best: Sequence[tuple[str, float]]) -> str:
-        return "".join(
-            f"{printable(label):{width}} {percent(probability, 2, 2):>7}  " for label, probability in best
-        ) + printable(name)
+    def row(name: str, ranked: Sequence[tuple[str, float]]) -> str:
+        best = ranked[: len(RANKS)]
+        cells = (f"{printable(label):{width}} {percent(probability, 2, 2):>7}  " for label, probability in best)
+        return "".join(cells) + printable(name)
 
     return row
 
@@ -163,7 +163,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--json",
         action="store_true",
-        help='print a line of JSON for each image:\n{"image": NAME, "best": [{"class": NAME, "probability": P}, …]}',
+        help='print a line of JSON for each image:\n{"image": NAME, "classes": [{"class": NAME, "probability": P}, …]}',
     )
     return parser.parse_args(arguments)
 

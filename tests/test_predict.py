@@ -28,7 +28,7 @@ from stages.model.backend import keras
 from stages.model.network import build
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model, save_model
-from stages.predict import best_classes, predict
+from stages.predict import predict, ranked_classes
 from stages.splits import packed
 from stages.splits.packed import Resize
 from stages.train import train
@@ -118,7 +118,7 @@ def test_json_has_an_image_a_line_with_its_classes_the_most_probable_first(
     results = predicted(capsys, "images")
     assert [result["image"] for result in results] == [f"images/{name}" for name in NAMES]
     for result in results:
-        probabilities = [each["probability"] for each in result["best"]]
+        probabilities = [each["probability"] for each in result["classes"]]
         assert probabilities == sorted(probabilities, reverse=True)
         assert sum(probabilities) == pytest.approx(1, abs=1e-5)
 
@@ -128,10 +128,10 @@ def test_a_zip_a_folder_and_standard_input_give_the_same(
     clone: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_folder, in_zip = predicted(capsys, "images"), predicted(capsys, "images.zip")
-    assert [result["best"] for result in in_zip] == [result["best"] for result in in_folder]
+    assert [result["classes"] for result in in_zip] == [result["classes"] for result in in_folder]
     assert [result["image"] for result in in_zip] == [f"images.zip/{name}" for name in NAMES]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(Path("images", NAMES[0]).read_bytes())))
-    assert predicted(capsys, "-") == [{"image": "-", "best": in_folder[0]["best"]}]
+    assert predicted(capsys, "-") == [{"image": "-", "classes": in_folder[0]["classes"]}]
 
 
 def test_the_classes_are_those_that_the_evaluation_predicts(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +140,7 @@ def test_the_classes_are_those_that_the_evaluation_predicts(clone: Path, capsys:
     for row, pixels in enumerate(split.images):
         Image.fromarray(pixels).save(f"flat/{row:02d}.png")
     probabilities = predict_probabilities(load_model("models/model.keras"), split.images)
-    best = [result["best"][0] for result in predicted(capsys, "flat")]
+    best = [result["classes"][0] for result in predicted(capsys, "flat")]
     assert [each["class"] for each in best] == [CLASSES[label] for label in probabilities.argmax(axis=1)]
     np.testing.assert_allclose([each["probability"] for each in best], probabilities.max(axis=1), atol=2e-6)
 
@@ -167,7 +167,7 @@ def test_a_photograph_is_resized_and_converted_as_verify_does_it(
     grey = Image.open("photo.jpg")
     grey.resize((16, 16), Image.Resampling.BILINEAR).convert("RGB").save("small.png")
     photo, small = predicted(capsys, "photo.jpg", "small.png")
-    assert photo["best"] == small["best"]
+    assert photo["classes"] == small["classes"]
 
 
 @pytest.mark.slow
@@ -179,7 +179,7 @@ def test_an_image_of_16_bits_is_taken_as_of_the_bits_that_the_model_was_trained_
     Image.fromarray(values).save("deep.png")
     Image.fromarray((values >> 4).astype(np.uint8)).save("shallow.png")
     deep, shallow = predicted(capsys, "deep.png", "shallow.png")
-    assert deep["best"] == shallow["best"]
+    assert deep["classes"] == shallow["classes"]
 
 
 def test_odd_images_have_the_pixels_that_verify_gives_them(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_trained_model_gives_a_photograph_the_probabilities_that_train_gave_it
     results = predicted(capsys, "data/tiny/held out")
     expected = np.load("models/validation_probabilities.npy")
     for result, row in zip(results, expected, strict=True):
-        given = {each["class"]: each["probability"] for each in result["best"]}
+        given = {each["class"]: each["probability"] for each in result["classes"]}
         np.testing.assert_allclose([given[name] for name in CLASSES], row, atol=1e-6)
     assert packed.load("data/verified/train").resize == members.read_resize("models/model.keras") == resize
 
@@ -287,8 +287,14 @@ def test_a_zip_is_read_without_unpacking_and_its_hostile_members_are_refused(
 
 
 def test_of_equal_probabilities_the_first_class_is_best() -> None:
-    best = best_classes(np.array([[0.2, 0.3, 0.2, 0.3]], np.float32), ["a", "b", "c", "d"])
-    assert [name for name, _ in best[0]] == ["b", "d", "a"]
+    ranked = ranked_classes(np.array([[0.2, 0.3, 0.2, 0.3]], np.float32), ["a", "b", "c", "d"])
+    assert [name for name, _ in ranked[0]] == ["b", "d", "a", "c"]
+
+
+def test_a_row_has_the_best_three_classes_and_a_line_of_json_has_all() -> None:
+    ranked = [("a", 0.4), ("b", 0.3), ("c", 0.2), ("d", 0.1)]
+    assert module._as_row("abcd")("cat.png", ranked).split() == ["a", "40.00%", "b", "30.00%", "c", "20.00%", "cat.png"]
+    assert [each["class"] for each in json.loads(module._as_json("cat.png", ranked))["classes"]] == list("abcd")
 
 
 def test_no_probability_is_rounded_up_to_certainty_or_down_to_nothing() -> None:
@@ -296,7 +302,7 @@ def test_no_probability_is_rounded_up_to_certainty_or_down_to_nothing() -> None:
     row = module._as_row("abc")("cat.png", best)
     assert row.split() == ["a", ">99.99%", "b", "<0.01%", "c", "0.00%", "cat.png"]
     assert row.index("cat.png") == module._heading("abc").index("image")
-    ranked = json.loads(module._as_json("cat.png", best))["best"]
+    ranked = json.loads(module._as_json("cat.png", best))["classes"]
     assert [each["probability"] for each in ranked] == [1 - 2**-24, 1e-9, 0]
 
 
@@ -319,7 +325,7 @@ def test_the_classes_are_those_of_the_model_whatever_metrics_of_another_training
     clone: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_json("metrics/test_classes.json", {"horse": {}, "wolf": {}, "zebra": {}})
-    named = {each["class"] for result in predicted(capsys, "images") for each in result["best"]}
+    named = {each["class"] for result in predicted(capsys, "images") for each in result["classes"]}
     assert named == set(CLASSES)
 
 
