@@ -6,6 +6,7 @@ whole section, since another family has other keys.
 
 from __future__ import annotations
 
+import re
 from collections.abc import MutableMapping
 from copy import deepcopy
 from io import StringIO
@@ -21,6 +22,7 @@ from stages.common.console import UserError
 from stages.common.file_names import printable
 
 FOLDER = Path("recipes")
+NAME = r"\w[\w-]*(\.[\w-]+)*"  # as a part of the name of a Git reference, which an experiment of DVC is
 TELLING = {"family", "kind"}  # the keys that say which other keys a section has
 
 
@@ -28,12 +30,14 @@ def load(name: str) -> dict[str, Any]:
     """What ``recipes/NAME.yaml`` changes, by section, unchecked.
 
     Raises:
-        UserError: there is no such file, or it is not plain YAML.
+        UserError: there is no such file, it is not plain YAML, or an experiment can't have its name.
     """
     path = FOLDER / f"{name}.yaml"
     known = sorted(file.stem for file in FOLDER.glob("*.yaml"))
     if name not in known:
         raise UserError(f"no recipe is named {printable(name)}; in {FOLDER}/ there are: {', '.join(known) or 'none'}")
+    if not re.fullmatch(NAME, name):
+        raise UserError(f"{printable(str(path))}: an experiment of DVC can't be named so; use letters, digits, _ and -")
     return parameter_file.parse(path.read_bytes(), str(path))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,31 @@ def test_an_unknown_recipe_is_an_error_that_names_those_there_are(
     Path("recipes/one.yaml").write_text("train: [")
     with pytest.raises(UserError, match=r"^recipes/one.yaml, line 1: "):
         recipes.load("one")
+
+
+@pytest.mark.parametrize("name", ["a-1.5_b", "ü"])
+def test_a_recipe_may_have_any_name_that_an_experiment_can_have(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_empty(name, tmp_path, monkeypatch)
+    assert recipes.load(name) == {}
+    subprocess.run(["git", "check-ref-format", f"refs/exps/{name}-0123456789"], check=True)
+
+
+@pytest.mark.parametrize("name", ["a b", "-a", "a..b", "a:b"])
+def test_a_name_that_no_experiment_can_have_is_refused_before_anything_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_empty(name, tmp_path, monkeypatch)
+    with pytest.raises(UserError, match=rf"^recipes/{name}.yaml: an experiment of DVC can't be named so; use "):
+        recipes.load(name)
+
+
+def write_empty(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a recipe that changes nothing, in ``folder``, which becomes the current one."""
+    monkeypatch.chdir(folder)
+    Path("recipes").mkdir()
+    Path(f"recipes/{name}.yaml").write_text("{}\n")
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml")))
