@@ -9,6 +9,7 @@ and JSON, and a picture of all runs.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -51,19 +52,36 @@ def _perform(
         others = None if scheduler is None else stack.enter_context(cluster.on_scheduler(scheduler))
         client, folder = stack.enter_context(cluster.on_this_machine(wanted.cores, wanted.memory))
         print(f"sweep: what runs where is shown at {(others or client).dashboard_link}", flush=True)
-        there = runs.found(here.commit)
-        new = [run for run in preparations if runs.checksum(run.name) not in there]
-        # The first alone: it brings the images for all, and processes that bring them at once disturb each other.
-        for some in (new[:1], new[1:]):
-            if some and cluster.perform_all(client, folder, some, here, wanted.cores, None):
-                raise UserError("the dataset could not be made ready, so nothing was run; see above")
+        refused = _prepare(
+            preparations, here, lambda some: cluster.perform_all(client, folder, some, here, wanted.cores, None)
+        )
+        failed = {run.name: refused[run.prepared] for run in todo if run.prepared in refused}
+        todo = [run for run in todo if run.name not in failed]
+        if not todo:
+            raise UserError("no dataset could be made ready, so nothing was run; see above")
         if others is None:
-            return cluster.perform_all(client, folder, todo, here, wanted.cores, seconds)
+            return failed | cluster.perform_all(client, folder, todo, here, wanted.cores, seconds)
         for run in preparations:
-            runs.publish(run)
-        failed = cluster.perform_all(others, None, todo, source, wanted.cores, seconds)
+            if run.name not in refused:
+                runs.publish(run)
+        failed |= cluster.perform_all(others, None, todo, source, wanted.cores, seconds)
         runs.bring(here)
         return failed
+
+
+def _prepare(preparations: list[Run], here: Source, perform: Callable[[list[Run]], dict[str, str]]) -> dict[str, str]:
+    """Make the verified datasets that are missing; the names of those that could not be made, and why."""
+    there = runs.found(here.commit)
+    missing = [run for run in preparations if runs.checksum(run.name) not in there]
+    refused: dict[str, str] = {}
+    at_once = 1  # until one is made: it brings the images for all, and processes that bring them disturb each other
+    while missing:
+        some, missing = missing[:at_once], missing[at_once:]
+        failures = perform(some)
+        refused |= failures
+        if not failures:
+            at_once = len(missing)
+    return refused
 
 
 def _report(path: Path, wanted: Spec, planned: list[Planned], source: Source) -> None:

@@ -127,6 +127,30 @@ def test_a_run_that_fails_shows_its_last_lines_and_the_others_go_on(project: Stu
     assert project.leftovers() == []
 
 
+def test_a_dataset_that_is_refused_ends_the_runs_that_need_it_and_no_other(project: StubProject) -> None:
+    project.write("sweeps/one.yaml", "values: {dataset.division.seed: [13, 1, 2]}\nseeds: [1, 2]")
+    project.commit()
+    code, printed = project.sweep()
+    assert code == 1
+    assert "    a split would be empty\n" in printed
+    assert re.search(r"^sweep: failed, .*: baseline-seed1-\w+, baseline-seed2-\w+$", printed, re.MULTILINE)
+    assert project.experiments() == [
+        "baseline-seed1",
+        "baseline-seed1",
+        "baseline-seed2",
+        "baseline-seed2",
+        *["dataset"] * 2,
+    ]
+    assert "| baseline, dataset.division.seed = 1 | 2 " in printed
+    assert "| baseline, dataset.division.seed = 13" not in printed
+
+    project.write("sweeps/one.yaml", "values: {dataset.division.seed: [13]}\nseeds: [1, 2]")
+    code, printed = project.sweep()
+    assert code == 1
+    assert printed.endswith("sweep: no dataset could be made ready, so nothing was run; see above\n")
+    assert project.leftovers() == []
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_sweep_leaves_no_process_and_the_next_makes_what_is_missing(
     project: StubProject, how: signal.Signals
