@@ -134,13 +134,7 @@ def test_a_dataset_that_is_refused_ends_the_runs_that_need_it_and_no_other(proje
     assert code == 1
     assert "    a split would be empty\n" in printed
     assert re.search(r"^sweep: failed, .*: baseline-seed1-\w+, baseline-seed2-\w+$", printed, re.MULTILINE)
-    assert project.experiments() == [
-        "baseline-seed1",
-        "baseline-seed1",
-        "baseline-seed2",
-        "baseline-seed2",
-        *["dataset"] * 2,
-    ]
+    assert project.experiments() == [*["baseline-seed1"] * 2, *["baseline-seed2"] * 2, *["dataset"] * 2]
     assert "| baseline, dataset.division.seed = 1 | 2 " in printed
     assert "| baseline, dataset.division.seed = 13" not in printed
 
