@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from stages.common.files import png
 from stages.experiments.figure import dots
 from stages.experiments.table import as_json, markdown, table
 
@@ -69,3 +70,19 @@ def test_the_same_table_is_markdown_and_a_picture() -> None:
     first = figure.axes[0]
     shown = [np.size(line.get_xdata()) for line in first.lines if line.get_marker() == "o"]
     assert shown == [4, 4]
+
+
+def test_a_setting_has_the_same_row_in_each_panel_of_the_picture() -> None:
+    drops = table("train.first_drop", {"a": {}, "b": {"1": 7.0}, "c": {"1": 9.0}})
+    accuracies = table("test.accuracy", {"a": {"1": 0.7}, "b": {"1": 0.8}, "d": {"1": 0.9}})
+    left, right = dots([accuracies, drops]).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["a", "b", "d", "c"]
+    points = [line.get_xydata() for line in right.lines if line.get_marker() == "o"]
+    assert np.concatenate(points).tolist() == [[7, 1], [9, 3]]
+
+
+def test_the_picture_of_very_many_settings_has_the_first_of_them_and_says_so() -> None:
+    figure = dots([table("validation.accuracy", {f"a{i}": {"1": 0.7, "2": 0.8} for i in range(1100)})])
+    assert len(figure.axes[0].get_yticks()) == 100
+    assert figure.get_suptitle().startswith("The first 100 of 1100 settings. Blue: ")
+    png(figure)
