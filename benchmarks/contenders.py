@@ -10,7 +10,6 @@ their authors would run them.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -25,11 +24,12 @@ ENDLESS = 100_000  # epochs; the benchmark ends its contenders
 
 def pipeline(settings: Settings, folders: Path, epoch_done: EpochDone, arithmetic: str = "portable") -> None:
     """This pipeline's ``train``, its resume point included."""
+    from stages.common import parameter_file
     from stages.model import training
     from stages.parameters import Parameters
     from stages.splits import packed
 
-    own = Parameters.model_validate_json(json.dumps(settings))
+    own = parameter_file.validated(Parameters, settings, "the benchmark's parameters")
     endless = {"arithmetic": arithmetic, "epochs": ENDLESS, "early_stopping": None}
     training.train(
         own.model,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,9 +22,10 @@ from benchmarks.measuring import ratio, spread
 from stages import parameters
 from stages.common import arithmetic
 from stages.common.drawing import Figure
-from stages.model import network, summary
-from stages.model.summary import Layer
 from stages.parameters import Parameters
+
+if TYPE_CHECKING:  # what loads TensorFlow is imported where it is used
+    from stages.model.summary import Layer
 
 ROOT = Path(__file__).parent.parent
 SAME_LOSS = 0.15  # nats; the loss of the first epoch differs by about 0.03 from seed to seed
@@ -105,6 +106,8 @@ def measure(rounds: int, title: str, names: Sequence[str], variables: dict[str, 
         sys.exit(f"bench: the losses after an epoch differ, {losses}: not the same training")
     if len(names) == len(CONTENDERS):
         draw(contenders)
+    from stages.model import network, summary
+
     layers = summary.layers(network.build(settings.model, settings.dataset.image_size, classes=10))
     return table(title, contenders, layers, statistics.median(products))
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from benchmarks.measuring import ratio, run
 from benchmarks.training import epoch_operations
 from stages.model import network, summary
 from tests.defaults import ROOT, SETTINGS
+from tests.drawn import draw_folder, make_split
 
 
 def test_the_operations_of_an_epoch_are_those_of_the_default_network() -> None:
@@ -21,6 +27,30 @@ def test_the_operations_of_an_epoch_are_those_of_the_default_network() -> None:
 
 def test_a_ratio_is_the_median_of_the_rounds_and_not_the_ratio_of_the_medians() -> None:
     assert ratio([2.0, 20.0, 9.0], [1.0, 10.0, 3.0]) == "2.00 (2.00 to 3.00)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["pipeline", "pipeline_fastest", "notebook"])
+def test_a_contender_trains_an_epoch_when_it_is_told_to(name: str, tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("train1", "train2")}
+    for seed, folder in enumerate(folders.values(), start=1):
+        draw_folder(folder, per_class=10, seed=seed)
+    for split in ("train", "validation"):
+        make_split(tmp_path / "data/verified" / split, (30,), seed=1)
+    dataset = SETTINGS.dataset.model_copy(update={"train": ("train1",), "validation": ("train2",), "image_size": 16})
+    settings = SETTINGS.model_copy(update={"dataset": dataset}).model_dump_json(by_alias=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.worker", name, str(tmp_path), settings],
+        input="\n\n",
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    losses = [float(line) for line in done.stdout.splitlines()]
+    assert len(losses) == 2, done.stderr
+    assert 0 < losses[1] < losses[0] < 3
 
 
 def test_a_command_that_fails_ends_the_benchmark() -> None:
