@@ -57,8 +57,6 @@ def _perform(
         )
         failed = {run.name: refused[run.prepared] for run in todo if run.prepared in refused}
         todo = [run for run in todo if run.name not in failed]
-        if not todo:
-            raise UserError("no dataset could be made ready, so nothing was run; see above")
         if others is None:
             return failed | cluster.perform_all(client, folder, todo, here, wanted.cores, seconds)
         for run in preparations:

@@ -1,5 +1,7 @@
-"""What the report's page shows of a small, drawn run; one of its classes is called like a tag of HTML, one has a
-name that no line holds."""
+"""What the report's page shows of a small, drawn run.
+
+One of its classes is called like a tag of HTML, and one has a name that no line holds.
+"""
 
 from __future__ import annotations
 
