@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import cycle, islice
+from math import ceil
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from stages.common.drawing import (
 )
 from stages.common.rounding import number
 from stages.evaluation.calibration import BINS, Bin
-from stages.evaluation.scores import Scores
+from stages.evaluation.scores import Scores, drawn_curves
 from stages.model.history import Training
 
 WIDTH = 12.0  # inches: 1200 pixels at 100 dots per inch, which fit with DVC's frame into a window of 1280
@@ -29,6 +30,8 @@ CURVE_COLOURS = (
     "#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499", "#000000",
 )  # fmt: skip
 LEGEND_ROWS = 40  # fit beside the ROC curves
+MOST_NAMES = 100  # fit at a side of a matrix in letters that can be read
+MOST_COUNTED = 50  # classes: in a larger matrix a cell has no room for its count
 FEW = 12  # classes: their names fit below a matrix at 45 degrees, and their zeros don't hide the other counts
 
 
@@ -59,7 +62,10 @@ def training_curves(training: Training) -> Figure:
 
 
 def confusion_matrix(scores: Scores, title: str) -> Figure:
-    """Images by actual class (row) and predicted class (column); the colour is the share of the actual class."""
+    """Images by actual class (row) and predicted class (column); the colour is the share of the actual class.
+
+    Of more than :data:`MOST_NAMES` classes every second, third, ... is named.
+    """
     count = len(scores.classes)
     figure = _figure(10.5)
     axes = figure.subplots()
@@ -67,18 +73,20 @@ def confusion_matrix(scores: Scores, title: str) -> Figure:
     shares = np.divide(scores.confusion, support, out=np.zeros(scores.confusion.shape), where=support > 0)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     few = count <= FEW
-    for (row, column), images in np.ndenumerate(scores.confusion):
-        if images or few:
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            size = min(13.0, 240 / count)
-            written = axes.text(column, row, f"{images}", ha="center", va="center", color=colour, fontsize=size)
-            written.set_in_layout(False)  # it fits its cell, and measuring a hundred takes long
+    if count <= MOST_COUNTED:
+        for (row, column), images in np.ndenumerate(scores.confusion):
+            if images or few:
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                size = min(13.0, 240 / count)
+                written = axes.text(column, row, f"{images}", ha="center", va="center", color=colour, fontsize=size)
+                written.set_in_layout(False)  # it fits its cell, and measuring a hundred takes long
     axes.set_title(title)
-    label_size = min(11.0, 360 / count)
+    named = range(0, count, ceil(count / MOST_NAMES))
+    names = [drawable(scores.class_names[index]) for index in named]
+    label_size = max(6.0, min(11.0, 600 / count))
     slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if few else {"rotation": 90}
-    names = [drawable(name) for name in scores.class_names]
-    axes.set_xticks(range(count), names, fontsize=label_size, **slanted)
-    axes.set_yticks(range(count), names, fontsize=label_size)
+    axes.set_xticks(named, names, fontsize=label_size, **slanted)
+    axes.set_yticks(named, names, fontsize=label_size)
     axes.set_xlabel("Predicted class")
     axes.set_ylabel("Actual class")
     bar = figure.colorbar(image, ax=axes, shrink=0.8, format=PercentFormatter(1.0, decimals=0))
@@ -87,17 +95,21 @@ def confusion_matrix(scores: Scores, title: str) -> Figure:
 
 
 def roc_curves(scores: Scores, title: str) -> Figure:
-    """The ROC curve of each class against all others, its AUC in the legend, and the diagonal of chance."""
+    """The ROC curve of each class against all others, its AUC in the legend, and the diagonal of chance.
+
+    Of many classes only those that :func:`drawn_curves` returns.
+    """
     figure = _figure(9.0)
     axes = figure.subplots()
-    curves = [(each.name, each.roc) for each in scores.classes if each.roc is not None]
-    for (name, curve), (colour, style) in zip(curves, _line_styles(len(curves)), strict=True):
+    curves = drawn_curves(scores)
+    for (name, curve), (colour, style) in zip(curves.items(), _line_styles(len(curves)), strict=True):
         text = f"{number(curve.auc, 3)}  {drawable(name)}"
         axes.plot(curve.false_positive_rate, curve.true_positive_rate, color=colour, linestyle=style, label=text)
     axes.plot([0, 1], [0, 1], ":", color=GREY, label="0.500  chance")
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.01)
-    axes.set_title(title)
+    all_curves = sum(each.roc is not None for each in scores.classes)
+    axes.set_title(title if len(curves) == all_curves else f"{title}, the {len(curves)} lowest of {all_curves:,} AUCs")
     axes.set_xlabel("False positive rate")
     axes.set_ylabel("True positive rate")
     axes.grid(alpha=0.3)

@@ -25,6 +25,7 @@ from stages.common.console import UserError
 # losses differ if an image's own class gets less than this.
 SMALLEST_PROBABILITY = 1e-7
 THINNED_PIECES = 100
+MOST_CURVES = 100  # are drawn; nobody could tell more apart, and all of 1,000 classes would take 14 MB as rows
 
 
 @dataclass(frozen=True)
@@ -179,13 +180,19 @@ def f1_bars(scores: Scores) -> list[dict[str, str | float]]:
 
 
 def roc_points(scores: Scores) -> list[dict[str, str | float]]:
-    """A row ``class``, ``auc``, ``fpr``, ``tpr`` for each point of the thinned ROC curves; see :func:`thinned`."""
+    """A row ``class``, ``auc``, ``fpr``, ``tpr`` for each point of the drawn ROC curves; see :func:`thinned`."""
     return [
-        {"class": each.name, "auc": each.roc.auc, "fpr": float(fpr), "tpr": float(tpr)}
-        for each in scores.classes
-        if each.roc is not None
-        for fpr, tpr in _points(thinned(each.roc))
+        {"class": name, "auc": curve.auc, "fpr": float(fpr), "tpr": float(tpr)}
+        for name, curve in drawn_curves(scores).items()
+        for fpr, tpr in _points(thinned(curve))
     ]
+
+
+def drawn_curves(scores: Scores) -> dict[str, RocCurve]:
+    """The ROC curves by class, in the order of the classes; of very many only those with the lowest AUC."""
+    curves = {each.name: each.roc for each in scores.classes if each.roc is not None}
+    lowest = set(sorted(curves, key=lambda name: curves[name].auc)[:MOST_CURVES])
+    return {name: curve for name, curve in curves.items() if name in lowest}
 
 
 def thinned(curve: RocCurve) -> RocCurve:

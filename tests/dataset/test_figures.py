@@ -19,3 +19,15 @@ def test_a_sample_is_shown_pixel_by_pixel_or_made_smaller(size: int, side: int) 
         own = sheet[row * pitch : row * pitch + side, column * pitch : column * pitch + side]
         blocks = images[image].reshape(side, size // side, side, size // side, 3)
         np.testing.assert_allclose(own, blocks.mean(axis=(1, 3)), atol=1)
+
+
+@pytest.mark.parametrize(("classes", "bars", "title"), [(100, 100, ""), (2500, 100, ", 100 of 2,500 classes")])
+def test_bars_of_very_many_classes_are_a_selection_that_says_so(classes: int, bars: int, title: str) -> None:
+    counts = np.arange(classes)
+    axes = figures.class_counts({"train": counts, "test": counts}, [f"{index}" for index in range(classes)]).axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(names) == bars
+    assert (names[0], names[-1]) == ("0", str(classes - 1))
+    assert axes.get_title() == f"Images of each class, by split{title}"
+    train = axes.patches[:bars]
+    assert [bar.get_width() for bar in train] == [int(name) for name in names]  # type: ignore[attr-defined]

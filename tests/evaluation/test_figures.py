@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 from stages.common.files import png
 from stages.evaluation import figures
-from stages.evaluation.scores import Scores, evaluate
+from stages.evaluation.scores import Scores, evaluate, roc_points
 from stages.model.history import Epoch, Training
 
 
@@ -76,6 +76,22 @@ def test_a_confusion_matrix_has_every_count_and_every_name(classes: int) -> None
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("Predicted class", "Actual class", "Title")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("classes", [40, 100, 101, 1000])
+def test_the_names_beside_a_matrix_of_many_classes_can_be_read(classes: int) -> None:
+    figure = figures.confusion_matrix(some_scores(classes), "Title")
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    assert axes.get_window_extent().width > 800  # pixels: the names leave room for the matrix
+    for labels, side in ((axes.get_yticklabels(), "y1"), (axes.get_xticklabels(), "x0")):
+        assert 40 <= len(labels) <= 100
+        assert all(float(label.get_fontsize()) >= 6 for label in labels)
+        boxes = [label.get_window_extent() for label in labels]
+        starts = sorted(getattr(box, side) for box in boxes)
+        thickness = max(min(box.width, box.height) for box in boxes)
+        assert np.diff(starts).min() >= 0.9 * thickness  # a line's height includes room above small letters
+
+
 def test_the_colour_of_a_confusion_matrix_is_the_share_of_the_actual_class() -> None:
     labels = np.array([0, 0, 0, 0, 1], np.int32)
     predicted = np.array([0, 1, 1, 1, 1])
@@ -111,6 +127,28 @@ def test_no_two_of_thirty_roc_curves_look_the_same() -> None:
 def test_a_class_without_a_roc_curve_is_left_out() -> None:
     scores = evaluate(np.array([0, 1], np.int32), np.eye(3, dtype=np.float32)[[0, 1]], ["a", "b", "absent"])
     assert len(figures.roc_curves(scores, "Title").axes[0].lines) == 3
+
+
+def test_of_very_many_classes_the_roc_curves_with_the_lowest_auc_are_drawn() -> None:
+    scores = some_scores(120)
+    figure = figures.roc_curves(scores, "Title")
+    drawn = [text.get_text() for text in figure.legends[0].get_texts()][:-1]
+    names = [text.split()[-1] for text in drawn]
+    lowest = sorted(scores.classes, key=lambda each: each.auc or 0)[:100]
+    assert names == sorted(each.name for each in lowest)
+    assert figure.axes[0].get_title() == "Title, the 100 lowest of 120 AUCs"
+    assert {row["class"] for row in roc_points(scores)} == set(names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("classes", [100, 1000])
+def test_the_legend_of_many_roc_curves_leaves_room_for_them(classes: int) -> None:
+    figure = figures.roc_curves(some_scores(classes), "Title")
+    figure.draw_without_rendering()
+    axes, legend = figure.axes[0].get_window_extent(), figure.legends[0].get_window_extent()
+    assert axes.width > 400
+    assert axes.x1 < legend.x0
+    assert legend.x1 <= 1200
 
 
 @pytest.mark.parametrize("draw", [figures.confusion_matrix, figures.roc_curves])
