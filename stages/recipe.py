@@ -20,7 +20,7 @@ def recipe(name: str) -> None:
     changes = recipes.load(name)
     source = runs.here()
     parameters.check()
-    run = runs.named(name, recipes.applied(changes, PATH.read_text("utf-8"), f"recipes/{name}.yaml"), source.commit)
+    run = runs.named(name, recipes.applied(changes, PATH.read_text("utf-8"), f"recipes/{name}.yaml"), source)
     found = runs.found(source.commit).get(runs.checksum(run.name))
     if found is None:
         with runs.workplace() as folder:

@@ -28,7 +28,7 @@ def sweep(path: Path, scheduler: str | None = None) -> None:
     source = here if scheduler is None else runs.shared(here)
     parameters.check()
     defaults = PATH.read_text("utf-8")
-    planned = spec.plan(wanted, defaults, here.commit, str(path))
+    planned = spec.plan(wanted, defaults, here, str(path))
     there = runs.found(here.commit)
     # By checksum, as two settings may come to the same run.
     distinct = {runs.checksum(one.run.name): one.run for one in planned}
@@ -47,7 +47,7 @@ def _perform(
     from stages.experiments import cluster  # here, since the table of what is there needs no cluster
 
     seconds = None if wanted.minutes is None else 60 * wanted.minutes
-    todo, preparations = preparation.prepared(missing, defaults, here.commit)
+    todo, preparations = preparation.prepared(missing, defaults, here)
     with ExitStack() as stack:
         others = None if scheduler is None else stack.enter_context(cluster.on_scheduler(scheduler))
         client, folder = stack.enter_context(cluster.on_this_machine(wanted.cores, wanted.memory))

@@ -265,20 +265,20 @@ def test_a_folder_that_is_not_there_is_told_by_its_check(photos: Path) -> None:
         (
             [1, 1],
             {"group": OF_ITS_PATIENT},
-            f"dataset.validation: a split would have no image of class {CLASSES[0]}, which has 1 image in 1 group; "
-            "bring more, or change dataset.validation in params.yaml",
+            f"dataset.validation: a split would have no image of class {CLASSES[0]}, of which 1 image in 1 group "
+            "can be divided; bring more, or change dataset.validation in params.yaml",
         ),
         (
             [2, 2, 1],
             {"group": OF_ITS_PATIENT, "validation": {"folds": 3, "fold": 1}},
-            f"dataset.validation.folds: a split would have no image of class {CLASSES[0]}, which has 4 images in 2 "
-            "groups; bring more, or change dataset.validation.folds in params.yaml",
+            f"dataset.validation.folds: a split would have no image of class {CLASSES[0]}, of which 4 images in 2 "
+            "groups can be divided; bring more, or change dataset.validation.folds in params.yaml",
         ),
         (
             [],
             {"validation": {"folds": 9, "fold": 1}},
-            f"dataset.validation.folds: a split would have no image of class {CLASSES[0]}, which has 8 images in 8 "
-            "groups; bring more, or change dataset.validation.folds in params.yaml",
+            f"dataset.validation.folds: a split would have no image of class {CLASSES[0]}, of which 8 images in 8 "
+            "groups can be divided; bring more, or change dataset.validation.folds in params.yaml",
         ),
     ],
 )

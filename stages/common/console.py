@@ -6,11 +6,13 @@ import errno
 import gc
 import io
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -49,11 +51,12 @@ def run_stage(name: str, stage: Callable[[], None]) -> None:
     except OSError as error:
         if error.errno not in FILE_SYSTEM_ERRORS:
             raise
-        where = f": {error.filename}" if error.filename else ""
-        print(
-            f"{name}: {os.strerror(error.errno)}{where}; make room or allow writing there, then run again",
-            file=sys.stderr,
-        )
+        if error.errno in NO_ROOM:
+            _remove_compiled_modules()
+        place = error.filename2 or error.filename  # the second is where a file should have been moved to
+        where = f": {place}" if place else ""
+        remedy = "allow reading and writing" if isinstance(error, PermissionError) else "make room or allow writing"
+        print(f"{name}: {os.strerror(error.errno)}{where}; {remedy} there, then run again", file=sys.stderr)
         sys.exit(1)
 
 
@@ -65,8 +68,22 @@ FILE_SYSTEM_ERRORS = {
     errno.EPERM,
     errno.EFBIG,
     errno.ENOTDIR,  # a file stands where a folder belongs
+    errno.EISDIR,  # and the other way round
     errno.EEXIST,
 }
+
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def _remove_compiled_modules() -> None:
+    """Remove what Python compiled of the pipeline's modules; it does so again when it loads them.
+
+    Where there is no room for all of such a file, Python before 3.12.8 and 3.13.1 leaves a part of it, and can't load
+    the module from then on (cpython#126606).
+    """
+    for folder in Path(__file__).parents[1].rglob("__pycache__"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Progress:

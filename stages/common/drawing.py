@@ -58,12 +58,15 @@ __all__ = [
 LONGEST_NAME = 32  # characters; a longer name would leave no room for the picture
 
 
-def drawable(name: str) -> str:
-    """``name``, such as a class's, as matplotlib should draw it: literally, on one line, shortened if long.
+def drawable(name: str, longest: int = LONGEST_NAME) -> str:
+    """``name``, such as a class's, as matplotlib should draw it: to the letter, on one line, shortened if long.
 
     Characters that the font lacks become empty boxes. matplotlib would draw them too, but with a warning for each.
+
+    Args:
+        longest: how many characters are drawn at most.
     """
-    short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    short = name if len(name) <= longest else name[: longest - 1] + "…"
     available = "".join(character if ord(character) in _font_characters() else "□" for character in short)
     return available.replace("$", r"\$")  # matplotlib reads what stands between two bare dollars as a formula
 

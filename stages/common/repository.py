@@ -17,6 +17,8 @@ def shortcoming() -> str | None:
         found = _git("rev-parse", "--is-shallow-repository")
         if "not a git repository" in found.stderr:
             return NO_REPOSITORY
+        if "dubious ownership" in found.stderr:  # of another user, as in a container; Git's own words say what helps
+            return "Git refuses this repository: " + " ".join(found.stderr.split())
         if _git("rev-parse", "--verify", "HEAD").returncode:
             return "the repository has no commit; run `git add --all && git commit --message start`"
     except FileNotFoundError:

@@ -26,9 +26,19 @@ _LOW_BYTES = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "LA;16B": "RGBA"}
 
 def raw_mode(image: Image.Image) -> str | None:
     """Pillow's raw mode of ``image``, opened but not loaded, if it is a PNG of 16 bits a channel; else None."""
+    mode = _stored_mode(image)
+    return mode if mode == "I;16B" or mode in _LOW_BYTES else None
+
+
+def grey_step(image: Image.Image) -> int:
+    """How many of the 256 greys that Pillow will load lie between two of ``image``, opened but not loaded."""
+    return {"L;2": 85, "L;4": 17}.get(_stored_mode(image) or "", 1)
+
+
+def _stored_mode(image: Image.Image) -> str | None:
     tiles = getattr(image, "tile", None)
     mode = tiles[0].args if tiles else None
-    return mode if mode == "I;16B" or mode in _LOW_BYTES else None
+    return mode if isinstance(mode, str) else None
 
 
 def depth_of(image: Image.Image) -> int:

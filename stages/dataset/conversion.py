@@ -84,8 +84,10 @@ def convert(data: bytes, size: int | None, depth: int, resize: Resize) -> Conver
                 raise UnreadableError(_TOO_LARGE)
             if _is_animated(image):
                 raise UnreadableError("has several frames; save the one that is meant as a file of its own")
-            deep = bit_depth.raw_mode(image)
+            deep, grey_step = bit_depth.raw_mode(image), bit_depth.grey_step(image)
             image = _load(image, data)
+            if isinstance(transparent := image.info.get("transparency"), int):  # Pillow leaves it as the file has it
+                image.info["transparency"] = transparent * grey_step
             if not deep:
                 return _to_square_rgb(image, size, resize, orientation)
             own = bit_depth.depth_of(image)

@@ -115,9 +115,9 @@ def _parts(key: str, images: _Images, shares: Sequence[int], seed: Sequence[int]
         label = lacking[of_class[lacking].argmin()]
         number, groups = int(of_class[label]), len(np.unique(images.groups[images.labels == label]))
         raise UserError(
-            f"{key}: a split would have no image of class {images.classes[label]}, which has {number:,} "
-            f"image{'s' * (number != 1)} in {groups:,} group{'s' * (groups != 1)}; bring more, or change {key} in "
-            "params.yaml"
+            f"{key}: a split would have no image of class {images.classes[label]}, of which {number:,} "
+            f"image{'s' * (number != 1)} in {groups:,} group{'s' * (groups != 1)} can be divided; bring more, or "
+            f"change {key} in params.yaml"
         )
     sizes, wanted = counts.sum(axis=1), np.array(shares) * len(parts) / sum(shares)
     # Small classes give each split an image, so its size may also differ by one a class.

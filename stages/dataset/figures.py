@@ -46,10 +46,10 @@ def samples(images: NDArray[np.uint8], labels: NDArray[np.int32], classes: Seque
     axes = figure.add_axes((LABEL_WIDTH / width, 0, sheet_width / width, sheet_height / height))
     axes.imshow(sheet, interpolation="nearest" if pitch <= 68 else "antialiased", aspect="auto")
     axes.set_axis_off()
-    for row, class_index in enumerate(drawn):
-        axes.text(
-            -pitch / 5, row * pitch + size / 2, drawable(classes[class_index]), ha="right", va="center", fontsize=11
-        )
+    names = [drawable(classes[index]) for index in drawn]
+    label_size = 11 if max(map(len, names)) <= 24 else 8.5  # longer names would begin outside of the picture
+    for row in range(len(drawn)):
+        axes.text(-pitch / 5, row * pitch + size / 2, names[row], ha="right", va="center", fontsize=label_size)
     title = f"Samples of the training images{_selection(drawn, classes)}"
     figure.text(0.5, 1 - 0.25 / height, title, ha="center", va="center", fontsize=14)
     return figure

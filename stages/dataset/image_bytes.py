@@ -33,13 +33,15 @@ def zip_directory(path: Path) -> list[zipfile.ZipInfo]:
     """The members that a zip's directory lists.
 
     Raises:
-        UnreadableError: it is no zip, or the members can't be as large as it says (a zip bomb).
+        UnreadableError: it can't be opened, it is no zip, or the members can't be as large as it says (a zip bomb).
     """
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise UnreadableError(f"is no sound zip file: {error}") from error
+    except OSError as error:
+        raise UnreadableError(f"can't be opened: {error.strerror}") from error
     size = path.stat().st_size
     if sum(info.compress_size for info in infos) > size or not all(0 <= info.header_offset < size for info in infos):
         raise UnreadableError("is no sound zip file: its members overlap, or lie outside of it")

@@ -43,7 +43,8 @@ READ_AHEAD = 2**20  # bytes; the images of a zip are read in the order of most z
 MAX_DEPTH = 32  # folders within folders
 LONGEST_PATH = 300  # characters of a refused file's path in a message; in a zip it can have 65,535
 
-_ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
+_ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
+_LEADS_OUT = "is a link out of the dataset"
 _TOO_DEEP = f"lies more than {MAX_DEPTH} folders deep"
 
 
@@ -213,6 +214,8 @@ class _Listing:
 def _list_folder(root: Path, folder: Path, name: str) -> ImageFolder:
     listing = _Listing(name)
     links = _Links(root)
+    if not links.is_inside(folder):  # DVC would see no change of its images
+        return ImageFolder(name, folder, refused=(Refused(name, "unsafe_file", _LEADS_OUT),))
     waiting = [""]
     while waiting:
         parent = waiting.pop()
@@ -241,10 +244,16 @@ def _list_folder(root: Path, folder: Path, name: str) -> ImageFolder:
                 listing.refuse(path, "is no regular file")
             elif is_note(entry.name):
                 listing.add_note(parent, entry.name)
-            elif (size := entry.stat().st_size) > image_bytes.MAX_IMAGE_BYTES:
-                listing.refuse(path, image_bytes.too_large(size))
             else:
-                listing.add(parent, entry.name, size, None)
+                try:
+                    size = entry.stat().st_size
+                except OSError as error:  # of a folder that may be listed and not entered
+                    listing.refuse(path, f"can't be opened: {error.strerror}")
+                    continue
+                if size > image_bytes.MAX_IMAGE_BYTES:
+                    listing.refuse(path, image_bytes.too_large(size))
+                else:
+                    listing.add(parent, entry.name, size, None)
     return listing.finish(folder)
 
 
@@ -260,14 +269,17 @@ class _Links:
         # The root may be a link to another project's data.
         return [found for place in (self._root, self._real_root) if (found := cache_of(place))]
 
+    def is_inside(self, path: str | Path) -> bool:
+        """Whether ``path`` lies within the dataset when all links in it are followed."""
+        return Path(os.path.realpath(path)).is_relative_to(self._real_root)
+
     def problem(self, link: str, to_folder: bool, parent: str) -> str | None:
         """Why ``link``, in the folder ``parent`` of the listing, must not be followed; None if it may be."""
-        target = Path(os.path.realpath(link))
-        inside = target.is_relative_to(self._real_root)
+        target, inside = Path(os.path.realpath(link)), self.is_inside(link)
         if not os.path.exists(target):  # noqa: PTH110 - Path.exists can raise an error
             return "is a link to nothing" if inside else "is a link to nothing; `dvc checkout` mends it if DVC made it"
         if not inside and (to_folder or not any(target.is_relative_to(cache) for cache in self._caches)):
-            return "is a link out of the dataset"
+            return _LEADS_OUT
         if to_folder and parent:  # it could lead in a circle
             return "is a link to a folder; put that folder itself there"
         return None

@@ -9,6 +9,7 @@ from math import ceil
 import numpy as np
 
 from stages.common.drawing import (
+    LONGEST_NAME,
     Axes,
     ConstrainedLayoutEngine,
     Figure,
@@ -29,6 +30,7 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#595959"
 CURVE_COLOURS = (
     "#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499", "#000000",
 )  # fmt: skip
+MOST_MARKED = 50  # epochs with a mark each; those of more would run into one thick line
 LEGEND_ROWS = 40  # fit beside the ROC curves
 MOST_NAMES = 100  # fit at a side of a matrix in letters that can be read
 MOST_COUNTED = 50  # classes: in a larger matrix a cell has no room for its count
@@ -40,13 +42,14 @@ def training_curves(training: Training) -> Figure:
     figure = _figure(6.0)
     accuracy_axes, loss_axes = figure.subplots(1, 2)
     numbers = [each.epoch for each in training.epochs]
+    circle, square = ("o", "s") if len(numbers) <= MOST_MARKED else ("", "")
     for axes, title, learnt, validated in (
         (accuracy_axes, "accuracy", [e.accuracy for e in training.epochs], [e.val_accuracy for e in training.epochs]),
         (loss_axes, "loss", [e.loss for e in training.epochs], [e.val_loss for e in training.epochs]),
     ):
         # Not clipped, because a loss that hardly falls lies on the frame's edge.
-        axes.plot(numbers, learnt, "o--", color=ORANGE, label=f"Training {title}", clip_on=False)
-        axes.plot(numbers, validated, "s-", color=BLUE, label=f"Validation {title}", clip_on=False)
+        axes.plot(numbers, learnt, f"{circle}--", color=ORANGE, label=f"Training {title}", clip_on=False)
+        axes.plot(numbers, validated, f"{square}-", color=BLUE, label=f"Validation {title}", clip_on=False)
         _mark_events(axes, training)
         axes.set_title(f"Training and validation {title}")
         axes.set_xlabel("Epoch")
@@ -83,7 +86,7 @@ def confusion_matrix(scores: Scores, title: str) -> Figure:
     axes.set_title(title)
     named = range(0, count, ceil(count / MOST_NAMES))
     names = [drawable(scores.class_names[index]) for index in named]
-    label_size = max(6.0, min(11.0, 600 / count))
+    label_size = max(6.0, min(11.0, 480 / count))
     slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if few else {"rotation": 90}
     axes.set_xticks(named, names, fontsize=label_size, **slanted)
     axes.set_yticks(named, names, fontsize=label_size)
@@ -102,8 +105,10 @@ def roc_curves(scores: Scores, title: str) -> Figure:
     figure = _figure(9.0)
     axes = figure.subplots()
     curves = drawn_curves(scores)
+    columns = 1 + len(curves) // LEGEND_ROWS
+    longest = LONGEST_NAME if columns == 1 else 48 // columns  # characters
     for (name, curve), (colour, style) in zip(curves.items(), _line_styles(len(curves)), strict=True):
-        text = f"{number(curve.auc, 3)}  {drawable(name)}"
+        text = f"{number(curve.auc, 3)}  {drawable(name, longest)}"
         axes.plot(curve.false_positive_rate, curve.true_positive_rate, color=colour, linestyle=style, label=text)
     axes.plot([0, 1], [0, 1], ":", color=GREY, label="0.500  chance")
     axes.set_xlim(-0.01, 1.01)
@@ -113,7 +118,6 @@ def roc_curves(scores: Scores, title: str) -> Figure:
     axes.set_xlabel("False positive rate")
     axes.set_ylabel("True positive rate")
     axes.grid(alpha=0.3)
-    columns = 1 + len(curves) // LEGEND_ROWS
     size = 10 if columns == 1 else 8
     figure.legend(title="AUC    Class", alignment="left", loc="outside right upper", ncols=columns, fontsize=size)
     return figure

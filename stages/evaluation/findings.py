@@ -225,7 +225,8 @@ def _balance(scores: Scores, highest_ratio: float) -> str:
     if most <= highest_ratio * fewest:
         sizes_text = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
         each_class = "each class" if len(sizes) == len(scores.classes) else "each class that has any"
-        return f"The split is balanced ({sizes_text} images of {each_class}), so the macro average is a good metric."
+        images = "image" if most == 1 else "images"
+        return f"The split is balanced ({sizes_text} {images} of {each_class}), so the macro average is a good metric."
     return (
         f"The split is not balanced ({fewest:,} to {most:,} images of a class): macro averages count a rare class as "
         "much as a common one, weighted averages follow the common ones; read both."

@@ -63,15 +63,22 @@ def student(losses: NDArray[np.float64]) -> Interval | None:
 def percentile_bootstrap(confusion: NDArray[np.int64]) -> dict[str, Interval | None]:
     """The percentile bootstrap intervals of a confusion matrix's averages, by their names in ``Scores``.
 
+    A resample lacks images that the split has, and with few images of a class this moves its averages all one way: by
+    simulation, of 500 classes with 5 images each no interval of macro F1 held what it should. So each interval is moved
+    by what the resamples' mean differs from the figure, the bootstrap's estimate of this bias.
+
     Args:
         confusion: shape (classes, classes), at least one image.
 
-    Source: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    Source: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), chapters 10 and 13.
     """
     actual, predicted = np.nonzero(confusion)
     counts, classes = confusion[actual, predicted], len(confusion)
     chunks = [averages(each, actual, predicted, classes) for each in bootstrap.resamples(counts, classes)]
-    found = {name: percentiles(np.concatenate([chunk[name] for chunk in chunks])) for name in chunks[0]}
+    found = {}
+    for name, (figure,) in averages(counts[np.newaxis], actual, predicted, classes).items():
+        values = np.concatenate([chunk[name] for chunk in chunks])
+        found[name] = percentiles(np.clip(values - (values.mean() - figure), 0, 1))
     return {name: None if each.low == each.high else each for name, each in found.items()}
 
 

@@ -25,7 +25,7 @@ from stages.common.console import UserError
 # losses differ if an image's own class gets less than this.
 SMALLEST_PROBABILITY = 1e-7
 THINNED_PIECES = 100
-MOST_CURVES = 100  # are drawn; nobody could tell more apart, and all of 1,000 classes would take 14 MB as rows
+MOST_DRAWN = 100  # classes in a plot; nobody could tell more curves apart, and those of 1,000 would be 14 MB of rows
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,9 @@ def by_class(scores: Scores) -> dict[str, dict[str, float | int | None]]:
 
 
 def f1_bars(scores: Scores) -> list[dict[str, str | float]]:
-    """A row ``class``, ``f1`` for each class that has images."""
-    return [{"class": each.name, "f1": each.f1} for each in scores.classes if each.f1 is not None]
+    """A row ``class``, ``f1`` for each class that has images; of very many only for those with the lowest F1."""
+    f1 = {each.name: each.f1 for each in scores.classes if each.f1 is not None}
+    return [{"class": name, "f1": f1[name]} for name in _lowest(f1)]
 
 
 def roc_points(scores: Scores) -> list[dict[str, str | float]]:
@@ -191,8 +192,13 @@ def roc_points(scores: Scores) -> list[dict[str, str | float]]:
 def drawn_curves(scores: Scores) -> dict[str, RocCurve]:
     """The ROC curves by class, in the order of the classes; of very many only those with the lowest AUC."""
     curves = {each.name: each.roc for each in scores.classes if each.roc is not None}
-    lowest = set(sorted(curves, key=lambda name: curves[name].auc)[:MOST_CURVES])
-    return {name: curve for name, curve in curves.items() if name in lowest}
+    return {name: curves[name] for name in _lowest({name: curve.auc for name, curve in curves.items()})}
+
+
+def _lowest(values: dict[str, float]) -> list[str]:
+    """The names of the :data:`MOST_DRAWN` lowest values, or of all, in their order."""
+    lowest = set(sorted(values, key=values.__getitem__)[:MOST_DRAWN])
+    return [name for name in values if name in lowest]
 
 
 def thinned(curve: RocCurve) -> RocCurve:

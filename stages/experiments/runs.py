@@ -100,10 +100,12 @@ def publish(run: Run) -> None:
         raise UserError(f"the verified dataset could not be brought to the remotes: {error}") from None
 
 
-def named(title: str, parameters: str, commit: str, stage: str | None = None) -> Run:
+def named(title: str, parameters: str, source: Source, stage: str | None = None) -> Run:
     """A run of these parameters, as text; its name is ``title`` and a checksum of all that the run depends on."""
     values = parameter_file.parse(parameters.encode(), str(PATH))
-    content = json.dumps([commit, values, stage], sort_keys=True)
+    # Of two projects in one repository, each has runs of its own.
+    where = [source.commit] if source.folder == "." else [source.commit, source.folder]
+    content = json.dumps([*where, values, stage], sort_keys=True)
     return Run(f"{title}-{sha256(content.encode()).hexdigest()[:DIGITS]}", parameters, stage=stage)
 
 

@@ -29,6 +29,8 @@ class Range(Section):
     def _in_order(self) -> Range:
         if not self.low < self.high:
             raise ValueError("should have low below high")
+        if not math.isfinite(self.high - self.low):
+            raise ValueError("should be narrower")
         if self.log and self.low <= 0:
             raise ValueError("should have low above 0 for log")
         return self

@@ -11,14 +11,16 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from stages.common import parameter_file
 from stages.common.console import UserError
+from stages.common.file_names import printable
 from stages.common.parameter_file import PositiveInt, Section
 from stages.dataset.settings import Folds
 from stages.experiments import recipes, runs
-from stages.experiments.perform import Run
+from stages.experiments.perform import Run, Source
 from stages.experiments.search import Search
 from stages.model.settings import Seed
 
 DIVIDED = "dataset.validation"  # the parameter that says which fold validates
+METRIC = r"^(dataset|train|validation|test|test_classes)\..+$"
 JUDGED = "validate"  # the last stage of runs that are not compared on the test split, which they don't read then
 
 
@@ -50,7 +52,7 @@ class Spec(Section):
     search: Search | None = None
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     folds: Folds | None = None
-    metrics: tuple[Annotated[str, Field(pattern=r"^\w+(\.\w+)+$")], ...] = Field(
+    metrics: tuple[Annotated[str, Field(pattern=METRIC)], ...] = Field(
         default=("test.accuracy",), min_length=1, validate_default=True
     )
     cores: PositiveInt = 1
@@ -119,15 +121,17 @@ def load(path: Path) -> Spec:
     Raises:
         UserError: it is not there, or has a mistake; the message has a line for each.
     """
+    if path.suffix not in (".yaml", ".yml"):  # those of the results among them, which would replace the file
+        raise UserError(f"{printable(str(path))} should end in .yaml, as the sweeps in sweeps/ do")
     return parameter_file.load(Spec, path)
 
 
-def plan(spec: Spec, defaults: str, commit: str, name: str) -> list[Planned]:
+def plan(spec: Spec, defaults: str, source: Source, name: str) -> list[Planned]:
     """The runs that ``spec`` stands for, setting by setting.
 
     Args:
         defaults: the text of ``params.yaml``.
-        commit: the one that the runs begin from.
+        source: where the runs begin.
         name: of the sweep's file, for messages.
 
     Raises:
@@ -138,19 +142,19 @@ def plan(spec: Spec, defaults: str, commit: str, name: str) -> list[Planned]:
     for recipe in spec.recipes:
         by_recipe = recipes.applied(recipes.load(recipe), defaults, f"recipes/{recipe}.yaml")
         for (variant, changes), combination in product([("", {}), *spec.variants.items()], _combinations(spec)):
-            text = by_recipe
-            for key, value in [*changes.items(), *combination.items()]:
-                text = recipes.applied(_nested(key, value), text, name)
+            # All at once, since some values are allowed together alone.
+            text = recipes.applied(_nested(changes | combination), by_recipe, name)
             in_words = [f"{key} = {_as_list(value)}" for key, value in combination.items()]
             setting = ", ".join(filter(None, [recipe, variant, *in_words]))
             if spec.folds:
                 _refuse_folders(text, name)
             for seed, fold in product(spec.seeds, range(1, spec.folds + 1) if spec.folds else [None]):
-                title, repetition, drawn = f"{recipe}-seed{seed}", str(seed), {"seed": seed}
+                title, repetition = f"{recipe}-seed{seed}", str(seed)
+                drawn: dict[str, Any] = {"seed": seed}
                 if fold:
                     title, repetition = f"{title}-fold{fold}", f"{seed}, fold {fold}"
-                    drawn |= _nested(DIVIDED, {"folds": spec.folds, "fold": fold})
-                run = runs.named(title, recipes.applied(drawn, text, name), commit, stage)
+                    drawn[DIVIDED] = {"folds": spec.folds, "fold": fold}
+                run = runs.named(title, recipes.applied(_nested(drawn), text, name), source, stage)
                 planned.append(Planned(setting, repetition, run))
     return planned
 
@@ -180,13 +184,18 @@ def _combinations(spec: Spec) -> Iterator[dict[str, Any]]:
             yield dict(zip(spec.values, values, strict=True)) | trial
 
 
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    """``{"train": {"epochs": 3}}`` for ``train.epochs`` and 3; a list, as the recipes have it, for a tuple."""
-    nested = _as_list(value)
-    for part in reversed(key.split(".")):
-        nested = {part: nested}
-    changes: dict[str, Any] = nested
-    return changes
+def _nested(changes: dict[str, Any]) -> dict[str, Any]:
+    """``{"train": {"epochs": 3}}`` for ``{"train.epochs": 3}``; a list, as the recipes have it, for a tuple."""
+    nested: dict[str, Any] = {}
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        inner = nested
+        for section in sections:
+            if not isinstance(inner.get(section), dict):
+                inner[section] = {}
+            inner = inner[section]
+        inner[last] = _as_list(value)
+    return nested
 
 
 def _as_list(value: Any) -> Any:

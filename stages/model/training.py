@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common import arithmetic
+from stages.common.console import UserError
 from stages.model import augmentation, memory, network, optimizers, steps, workers
 from stages.model.backend import keras
 from stages.model.batches import EpochOrder, epoch_order
@@ -65,8 +66,8 @@ def train(
             with the same network. The first one alone keeps the state.
 
     Raises:
-        UserError: the network can't be built for images of this size; or the workers don't come together, have other
-            inputs, or lose one of them.
+        UserError: the network can't be built for images of this size; the training diverged; or the workers don't come
+            together, have other inputs, or lose one of them.
     """
     inputs = fingerprint(seed, [model, recipe], [training, validation])
     with workers.together(cluster, recipe.all_reduce, inputs._asdict()) as team:
@@ -91,6 +92,8 @@ def train(
             loss, accuracy = _run_epoch(take_steps, training, order, drawn, rates, team.share(parts), parts, on_images)
             with _moving_average(trained, optimizer):
                 epoch = Epoch(number, loss, accuracy, *evaluate(), rates[len(rates) // 2])
+                if not math.isfinite(epoch.loss + epoch.val_loss):  # and so are the weights, for good
+                    raise UserError(f"the training diverged in epoch {number}; lower train.learning_rate")
                 state.take_in(epoch, recipe, trained.get_weights())
             point.save(state, trained, optimizer)
             on_epoch(state)

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -62,6 +63,16 @@ def test_a_bug_keeps_its_traceback() -> None:
     assert "ZeroDivisionError" in done.stderr
 
 
+def test_a_folder_in_the_place_of_an_output_is_named_and_stays(tmp_path: Path) -> None:
+    output = tmp_path / "test.json"
+    (output / "own").mkdir(parents=True)
+    done = run(stage_that(f"with all_or_none() as place: write_text(place({str(output)!r}), 'text')"))
+    told = f"stage: Is a directory: {output}; make room or allow writing there, then run again\n"
+    assert (done.returncode, done.stderr) == (1, told)
+    assert list(tmp_path.iterdir()) == [output]
+    assert (output / "own").is_dir()
+
+
 def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", stage_that("[print(number) for number in range(100_000)]")],
@@ -108,6 +119,23 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     assert done.stderr.startswith("stage: File too large")
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_after_a_full_disk_the_pipeline_loads_again(tmp_path: Path) -> None:
+    """Also where there was no room for all of a compiled module, which some versions of Python leave cut off."""
+
+    def limit_file_size() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+
+    shutil.copytree("stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    program = stage_that("write_text('a.txt', 'x' * 10_000)")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    failed = run(program, cwd=tmp_path, env=environment, preexec_fn=limit_file_size)
+    assert failed.stderr.startswith("stage: File too large: a.txt;")
+    done = run(program, cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_file_where_a_folder_belongs_is_one_line_and_stays(tmp_path: Path) -> None:

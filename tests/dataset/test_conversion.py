@@ -85,6 +85,19 @@ def test_a_colour_that_is_declared_transparent_becomes_white(mode: str) -> None:
     assert "with transparency" in conversion
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_grey_that_is_declared_transparent_becomes_white_however_few_greys_there_are(bits: int) -> None:
+    row = b"\0" + bytes(np.packbits(np.unpackbits(np.array([[0], [1]], np.uint8), axis=1)[:, -bits:].ravel()).tolist())
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, bits, 0, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+    for transparent in (0, 1):
+        key = chunk(b"tRNS", struct.pack(">H", transparent))
+        image, _ = decode_image(b"\x89PNG\r\n\x1a\n" + header + key + pixels, None)
+        greys = [0, 255 // (2**bits - 1)]
+        greys[transparent] = 255
+        assert np.asarray(image)[0, :, 0].tolist() == greys
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4], ids=["grey", "grey and alpha", "colour", "colour and alpha"])
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 @pytest.mark.parametrize("depth", [8, 12, 16])

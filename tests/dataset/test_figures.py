@@ -21,6 +21,15 @@ def test_a_sample_is_shown_pixel_by_pixel_or_made_smaller(size: int, side: int) 
         np.testing.assert_allclose(own, blocks.mean(axis=(1, 3)), atol=1)
 
 
+def test_a_long_name_of_a_class_stands_beside_its_samples_from_its_first_letter_on() -> None:
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    names = [f"n{index:08d}-soft-coated_wheaten_terrier" for index in range(2)]
+    figure = figures.samples(images, np.array([0, 1], np.int32), names)
+    figure.draw_without_rendering()
+    for text in figure.axes[0].texts:
+        assert text.get_window_extent().x0 > 0
+
+
 @pytest.mark.parametrize(("classes", "bars", "title"), [(100, 100, ""), (2500, 100, ", 100 of 2,500 classes")])
 def test_bars_of_very_many_classes_are_a_selection_that_says_so(classes: int, bars: int, title: str) -> None:
     counts = np.arange(classes)

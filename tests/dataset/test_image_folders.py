@@ -180,6 +180,20 @@ def test_a_link_out_of_the_dataset_is_refused(tmp_path: Path) -> None:
     assert contents(found) == {**FILES, "a cat/same.png": FILES["a cat/1.png"]}
 
 
+def test_a_folder_that_is_itself_a_link_out_of_the_dataset_is_refused_as_dvc_sees_no_change_there(
+    tmp_path: Path,
+) -> None:
+    elsewhere = write_folder(tmp_path / "elsewhere", FILES)
+    root = tmp_path / "root"
+    write_folder(root, FILES, "own")
+    (root / "images").symlink_to(elsewhere)
+    (root / "same").symlink_to("own")
+    (tmp_path / "root too").symlink_to(root)
+    for place in (root, tmp_path / "root too"):
+        assert reasons(list_images(place, "images")) == {"images": "is a link out of the dataset"}
+        assert contents(list_images(place, "same")) == FILES
+
+
 def test_links_that_lead_round_or_nowhere_are_refused(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "root", FILES)
     (folder / "a cat/itself.png").symlink_to("itself.png")
@@ -204,12 +218,24 @@ def test_a_single_folder_that_is_a_link_to_itself_ends(tmp_path: Path) -> None:
     assert list(reasons(list_images(tmp_path, "images"))) == ["images/images/images"]
 
 
-@pytest.mark.parametrize("locked", ["images/", "images/a cat/", "images/a cat/batch 2/"])
-def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: str) -> None:
-    write_folder(tmp_path, {"a cat/batch 2/1.png": b"first", "a dog/1.png": b"second"})
+@pytest.mark.parametrize(
+    ("locked", "mode", "told"),
+    [
+        ("images/", 0, "images/"),
+        ("images/a cat/", 0, "images/a cat/"),
+        ("images/a cat/batch 2/", 0, "images/a cat/batch 2/"),
+        ("images/a cat/batch 2/", 0o644, "images/a cat/batch 2/1.png"),  # may be listed and not entered
+        ("images.zip", 0, "images.zip"),
+    ],
+)
+def test_what_may_not_be_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: str, mode: int, told: str
+) -> None:
+    write = write_zip if locked.endswith(".zip") else write_folder
+    write(tmp_path, {"a cat/batch 2/1.png": b"first", "a dog/1.png": b"second"})
     monkeypatch.chdir(tmp_path)  # another user could not come here
     Path().chmod(0o755)
-    Path(locked).chmod(0)
+    Path(locked).chmod(mode)
     user = os.geteuid()
     if user == 0:  # who may read everything
         os.seteuid(65534)
@@ -218,8 +244,8 @@ def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: p
     finally:
         os.seteuid(user)
         Path(locked).chmod(0o755)
-    assert reasons(found) == {locked: "can't be opened: Permission denied"}
-    assert len(found.members) == (locked != "images/")
+    assert reasons(found) == {told: "can't be opened: Permission denied"}
+    assert len(found.members) == (locked not in ("images/", "images.zip"))
 
 
 def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
@@ -251,6 +277,14 @@ def test_names_that_begin_with_a_dash_are_names(tmp_path: Path) -> None:
     for folder in both(tmp_path, files, "-images"):
         assert contents(folder) == files
         assert not folder.refused
+
+
+def test_a_class_named_like_a_drive_is_a_class_in_a_zip_too(tmp_path: Path) -> None:
+    files = {"A: good/1.png": b"first", "B: bad/1.png": b"second"}
+    write_folder(tmp_path, files, "folder")
+    write_zip(tmp_path, files, "zip")
+    for name in ("folder", "zip"):
+        assert contents(list_images(tmp_path, name)) == files
 
 
 @pytest.mark.parametrize(

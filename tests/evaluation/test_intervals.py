@@ -54,7 +54,9 @@ def test_the_intervals_are_those_of_the_plain_bootstrap_over_the_images(case: st
     found = intervals.headline(labels, probabilities, results)
     for name, value in figures(labels, probabilities).items():
         assert getattr(results, name) == pytest.approx(value)
-        expected = np.percentile([each[name] for each in drawn], [2.5, 97.5])
+        resampled = np.array([each[name] for each in drawn])
+        # Around the figure; that of AUC is around it anyway.
+        expected = np.percentile(resampled, [2.5, 97.5]) - (resampled.mean() - value)
         interval = found[name]
         assert interval is not None
         # A tenth of the width for chance in 500 resamples and for another method.
@@ -70,6 +72,26 @@ def test_the_headline_figures_with_macro_auc_have_an_interval_each_in_their_orde
     assert all(each and each.low < getattr(results, name) < each.high for name, each in found.items())
     assert found["recall_weighted"] == found["accuracy"]
     assert intervals.headline(labels, probabilities, results) == found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("classes", "images"), [(1000, 1), (500, 5), (10, 20)])
+def test_an_interval_holds_its_figure_however_few_images_a_class_has(classes: int, images: int) -> None:
+    random = np.random.default_rng(classes)
+    labels = np.repeat(np.arange(classes), images)
+    hit = random.random(len(labels)) < random.uniform(0.2, 0.8, classes)[labels]
+    predicted = np.where(hit, labels, random.choice(classes, len(labels), p=random.dirichlet(np.full(classes, 0.5))))
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (labels, predicted), 1)
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        labels, predicted, average="macro", zero_division=0.0, labels=np.arange(classes)
+    )
+    found = intervals.percentile_bootstrap(confusion)
+    for name, figure in (("precision_macro", precision), ("recall_macro", recall), ("f1_macro", f1)):
+        interval = found[name]
+        assert interval is not None
+        assert interval.low < figure < interval.high
+        assert (interval.low + interval.high) / 2 == pytest.approx(figure, abs=0.1 * (interval.high - interval.low))
 
 
 def test_the_interval_of_a_share_is_wilsons_formula() -> None:

@@ -160,6 +160,19 @@ def test_a_split_of_one_class_has_no_auc_at_all() -> None:
     assert scores.roc_points(result) == []
 
 
+def test_of_very_many_classes_the_plots_have_those_with_the_lowest_values() -> None:
+    labels = np.arange(360, dtype=np.int32) % 120
+    random = np.random.default_rng(1)
+    weights = random.random((360, 120)) + 0.7 * np.eye(120)[labels]
+    result = scores.evaluate(labels, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32), names(120))
+    for rows, key in ((scores.f1_bars(result), "f1"), (scores.roc_points(result), "auc")):
+        shown = list(dict.fromkeys(row["class"] for row in rows))
+        left_out = [getattr(each, key) for each in result.classes if each.name not in shown]
+        assert (len(shown), len(left_out)) == (100, 20)
+        assert max(row[key] for row in rows) <= min(left_out)
+        assert shown == [name for name in result.class_names if name in shown]
+
+
 def test_a_probability_of_0_of_the_actual_class_costs_as_much_as_in_keras() -> None:
     result = scores.evaluate(np.array([1], np.int32), np.array([[1.0, 0.0]], np.float32), names(2))
     assert result.loss == pytest.approx(-np.log(1e-7))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import pytest
 from stages.common import parameter_file
 from stages.common.console import UserError
 from stages.experiments import spec
+from stages.experiments.perform import Source
 from stages.experiments.spec import Planned
 from tests.defaults import PARAMS_FILE, ROOT
 
 DEFAULTS = PARAMS_FILE.read_text()
 DIVIDED = re.sub(r"validation: .*\n  - .*", "validation: 0.2", DEFAULTS)
-COMMIT = "0" * 40
+SOURCE = Source(".", "0" * 40, ".", "A. Name", "a@example.org", "cache")
 SEARCH, VALIDATION = "seeds: [1]\nsearch: {trials: 2, parameters: ", "metrics: [validation.accuracy]"
 
 
@@ -28,9 +30,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("recipes/adam.yaml").write_text("train: {optimizer: adam}")
 
 
-def plan(text: str, commit: str = COMMIT, defaults: str = DEFAULTS) -> list[Planned]:
+def plan(text: str, source: Source = SOURCE, defaults: str = DEFAULTS) -> list[Planned]:
     Path("one.yaml").write_text(text)
-    return spec.plan(spec.load(Path("one.yaml")), defaults, commit, "one.yaml")
+    return spec.plan(spec.load(Path("one.yaml")), defaults, source, "one.yaml")
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -93,11 +95,12 @@ def test_folds_of_folders_that_are_named_for_validation_are_refused() -> None:
 
 
 @pytest.mark.slow
-def test_the_name_of_a_run_depends_on_the_commit_and_the_parameters_and_on_nothing_else() -> None:
+def test_the_name_of_a_run_depends_on_the_commit_the_project_and_the_parameters_and_on_nothing_else() -> None:
     (one,) = plan("seeds: [1]")
     (in_other_words,) = plan("recipes: [baseline]\nvalues: {train.momentum: [0.9]}\nseeds: [1]\ncores: 2\nminutes: 5")
     assert one.run.name == in_other_words.run.name
-    assert one.run.name != plan("seeds: [1]", "1" * 40)[0].run.name
+    assert one.run.name != plan("seeds: [1]", SOURCE._replace(commit="1" * 40))[0].run.name
+    assert one.run.name != plan("seeds: [1]", SOURCE._replace(folder="projects/other"))[0].run.name
     assert one.run.name != plan("seeds: [2]")[0].run.name
     assert one.run.name != plan("values: {train.momentum: [0.8]}\nseeds: [1]")[0].run.name
 
@@ -154,6 +157,11 @@ def test_runs_that_are_not_compared_on_the_test_split_end_before_it() -> None:
             f"{SEARCH}{{train.momentum: {{low: 0.5, high: 2}}}}}}\n{VALIDATION}",
             "one.yaml: train.momentum: 1.56 is not allowed; should be less than 1",
         ),
+        (
+            f"{SEARCH}{{train.momentum: {{low: -1.0e+308, high: 1.0e+308}}}}}}\n{VALIDATION}",
+            "one.yaml: search.parameters.train.momentum: should be narrower",
+        ),
+        ("metrics: [tset.loss]\nseeds: [1]", "one.yaml: metrics[0]: 'tset.loss' is not allowed; should match pattern"),
         ("metrics: [accuracy]\nseeds: [1]", "one.yaml: metrics[0]: 'accuracy' is not allowed; should match pattern"),
     ],
 )
@@ -163,8 +171,36 @@ def test_a_mistake_is_told_by_the_name_of_its_key(text: str, message: str) -> No
     assert str(error.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("changes", "section", "expected"),
+    [
+        ("{train.optimizer: adam, train.nesterov: false}", "train", {"optimizer": "adam", "nesterov": False}),
+        ("{train.schedule.warm_up: 0.1, train.schedule.kind: cosine}", "train",
+         {"schedule": {"kind": "cosine", "warm_up": 0.1}}),
+        ("{model.filters: [8, 8], model.blocks: [1, 1], model.pool_sizes: [2, 2]}", "model",
+         {"filters": [8, 8], "blocks": [1, 1], "pool_sizes": [2, 2]}),
+    ],
+)  # fmt: skip
+def test_values_that_are_allowed_together_alone_make_a_variant(
+    changes: str, section: str, expected: dict[str, Any]
+) -> None:
+    for name in ("best", "tuned-baseline"):
+        shutil.copy(ROOT / f"recipes/{name}.yaml", "recipes")
+    recipe = "best" if section == "model" else "tuned-baseline"
+    _, planned = plan(f"recipes: [{recipe}]\nvariants: {{changed: {changes}}}\nseeds: [1]")
+    values = parse(planned.run.parameters)[section]
+    assert {key: values[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("name", ["one.json", "one.md", "one.png", "one"])
+def test_a_file_that_the_results_could_replace_is_no_sweep(name: str) -> None:
+    Path(name).write_text('{"seeds": [1]}')
+    with pytest.raises(UserError, match=f"^{name} should end in .yaml, as the sweeps in sweeps/ do$"):
+        spec.load(Path(name))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
 def test_each_sweep_of_the_project_can_be_planned(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert spec.plan(spec.load(path), DEFAULTS, COMMIT, path.name)
+    assert spec.plan(spec.load(path), DEFAULTS, SOURCE, path.name)

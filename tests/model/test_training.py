@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.utils.class_weight import compute_class_weight
 
+from stages.common.console import UserError
 from stages.model.backend import keras, tf
 from stages.model.batches import epoch_order
 from stages.model.state import Patience
@@ -48,6 +49,13 @@ def test_an_epoch_is_the_arithmetic_of_keras_fit(
         np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-5)
     for quantity in ("loss", "accuracy", "val_loss", "val_accuracy"):
         assert getattr(ours.course.epochs[0], quantity) == pytest.approx(history[quantity][0], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_training_that_diverges_ends_there(training_split: Split, validation_split: Split) -> None:
+    diverging = recipe(epochs=9, learning_rate=100, weight_decay=0.05, early_stopping=None)
+    with pytest.raises(UserError, match=r"^the training diverged in epoch [1-8]; lower train.learning_rate$"):
+        train(training_split, validation_split, diverging)
 
 
 @pytest.mark.parametrize("seed", range(20))
