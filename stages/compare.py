@@ -1,7 +1,8 @@
 """compare: whether two runs differ on the test split, or chance in the choice of its images explains it.
 
 Called as ``python -m stages.compare A B`` with Git revisions, names of DVC's experiments or the word ``workspace``.
-Reads of both the predictions on the test split, the test's metrics and the parameters; prints, and writes nothing.
+Reads of both the predictions on the test split, the test's metrics, the parameters and ``dvc.lock``; prints, and writes
+nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from stages.evaluation import differences, predictions, results
 from stages.evaluation.differences import Change, Differences
 
 PREDICTIONS, METRICS, PARAMETERS = "plots/test/predictions.csv", "metrics/test.json", "params.yaml"
+LOCK, TEST_SPLIT = "dvc.lock", "data/verified/test"
+CHANGE_PIXELS = ("dataset.image_size", "dataset.resize")  # of the same images
 WITHOUT_INTERVAL = ("loss", "auc_macro")  # the predicted classes alone do not give these
 MOST_IMAGES = 10  # that are named
 SIGNIFICANCE = 0.05
@@ -43,6 +46,7 @@ class Run:
         predicted: the class that each is predicted as.
         figures: of ``metrics/test.json``, by name.
         settings: the parameters by their dotted names.
+        split: a checksum of the test split with its pixels; None if ``dvc.lock`` has none.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Run:
     predicted: tuple[str, ...]
     figures: Mapping[str, float | None]
     settings: Mapping[str, Any]
+    split: str | None
 
 
 def compare(first_name: str, second_name: str) -> None:
@@ -77,7 +82,16 @@ def load(name: str) -> Run:
     images, actual, predicted = zip(*_parsed(PREDICTIONS, name, predictions.parse), strict=True)
     figures = _parsed(METRICS, name, results.parse_figures)
     settings = _parsed(PARAMETERS, name, lambda text: parameter_file.parse(text.encode(), PARAMETERS))
-    return Run(name, images, actual, predicted, figures, dict(flat(settings)))
+    return Run(name, images, actual, predicted, figures, dict(flat(settings)), _checksum_of_split(name))
+
+
+def _checksum_of_split(name: str) -> str | None:
+    try:
+        lock = parameter_file.parse(_text(LOCK, name).encode(), LOCK)
+        (checksum,) = (each["md5"] for each in lock["stages"]["test"]["deps"] if each["path"] == TEST_SPLIT)
+        return str(checksum)
+    except (UserError, LookupError, TypeError, ValueError):
+        return None
 
 
 def _parsed(path: str, name: str, parse: Callable[[str], Parsed]) -> Parsed:
@@ -104,7 +118,15 @@ def _text(path: str, name: str) -> str:
 
 
 def _refuse_other_test_data(first: Run, second: Run) -> None:
-    what = "images" if first.images != second.images else "classes" if first.actual != second.actual else None
+    same_pixels = all(first.settings.get(key) == second.settings.get(key) for key in CHANGE_PIXELS)
+    if first.images != second.images:
+        what = "images"
+    elif first.actual != second.actual:
+        what = "classes"
+    elif same_pixels and None not in (first.split, second.split) and first.split != second.split:
+        what = "pixels of images of the same names"
+    else:
+        what = None
     if what:
         raise UserError(
             f"{first.name} and {second.name} were tested on other data (the {what} differ), so their figures cannot be "

@@ -27,7 +27,13 @@ def write_run(predicted: list[str], learning_rate: float, images: list[str] = IM
         "plots/test/predictions.csv", ("image", "actual", "predicted"), zip(images, ACTUAL, predicted, strict=True)
     )
     write_json("metrics/test.json", {"loss": 0.5 + learning_rate, "accuracy": 0.0, "auc_macro": None})
+    write_lock("0" * 32)
     write_text("params.yaml", f"seed: 1\ntrain:\n  learning_rate: {learning_rate}\n  batch_size: 64\n")
+
+
+def write_lock(checksum: str) -> None:
+    dep = f"- path: data/verified/test\n      hash: md5\n      md5: {checksum}.dir\n"
+    write_text("dvc.lock", f"schema: '2.0'\nstages:\n  test:\n    cmd: test\n    deps:\n    {dep}")
 
 
 def git(*arguments: str) -> str:
@@ -118,6 +124,23 @@ def test_other_test_data_are_refused(old: str, new: str, what: str) -> None:
             compare("HEAD", "workspace")
     finally:
         predictions.write_text(before)
+
+
+def test_other_images_of_the_same_names_are_refused_but_not_the_same_images_in_another_size(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parameters = Path("params.yaml")
+    before = parameters.read_text()
+    write_lock("1" * 32)
+    try:
+        with pytest.raises(UserError, match=r"other data \(the pixels of images of the same names differ\)"):
+            compare("HEAD", "workspace")
+        parameters.write_text(f"{before}dataset:\n  image_size: 64\n")
+        compare("HEAD", "workspace")
+        assert "dataset.image_size" in capsys.readouterr().out
+    finally:
+        write_lock("0" * 32)
+        parameters.write_text(before)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # those who only read the table do without TensorFlow
     from stages.model.backend import keras
 
 
+KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")  # as Keras's layers call them
+
+
 class Layer(NamedTuple):
     """One layer.
 
@@ -50,9 +53,9 @@ def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 def _multiply_adds(layer: keras.layers.Layer) -> int:
-    """Those of a convolution or a dense layer: each number of the kernel once at each place of the output."""
-    places = layer.output.shape[1:-1]
-    return math.prod((*layer.kernel.shape, *places)) if hasattr(layer, "kernel") else 0
+    """Those of a convolution or a dense layer: each number of its kernels once at each place of the output."""
+    kernels = [getattr(layer, name) for name in KERNELS if hasattr(layer, name)]
+    return sum(math.prod(kernel.shape) for kernel in kernels) * math.prod(layer.output.shape[1:-1])
 
 
 def write(path: Path, table: Sequence[Layer]) -> None:

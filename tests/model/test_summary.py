@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stages.model import summary
+from stages.model.backend import keras
 from stages.model.network import build
 from stages.model.summary import Layer, layers
 from tests.defaults import SETTINGS
@@ -20,6 +21,13 @@ def test_the_table_is_the_notebooks_summary() -> None:
         Layer("Dense", "128", 131200, 1024 * 128),
         Layer("Dense", "10", 1290, 128 * 10),
     ]
+
+
+def test_a_convolution_in_two_steps_counts_both_its_kernels() -> None:
+    pixels = keras.Input((8, 8, 3))
+    across = keras.layers.SeparableConv2D(16, 3, padding="same")(pixels)
+    table = layers(keras.Model(pixels, keras.layers.DepthwiseConv2D(5, padding="same")(across)))
+    assert [each.multiply_adds for each in table] == [0, (9 * 3 + 3 * 16) * 8 * 8, 25 * 16 * 8 * 8]
 
 
 def test_the_moving_averages_of_batch_normalisation_are_in_the_table() -> None:
