@@ -38,8 +38,9 @@ class Worker:
     def __init__(self, folder: Path, cluster: Cluster | None, *command: str, **variables: str) -> None:
         self.log = folder / f"worker{cluster.index if cluster else ''}.log"
         environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+        proxy = {"http_proxy": "http://127.0.0.1:9"}  # for other traffic; workers have to do without it
         environment |= (
-            {"PYTHONPATH": str(ROOT)} | ({"TF_CONFIG": cluster.as_tf_config()} if cluster else {}) | variables
+            {"PYTHONPATH": str(ROOT)} | ({"TF_CONFIG": cluster.as_tf_config()} if cluster else {}) | proxy | variables
         )
         with open(self.log, "w") as log:
             command = (sys.executable, *command)

@@ -63,10 +63,15 @@ def test_one_worker_is_killed_and_another_joins_late_and_every_run_is_there_once
     remote: list[list[str]], tmp_path: Path
 ) -> None:
     project = shared_project(tmp_path, remote, "recipes: [two]\nseeds: [1, 2, 3, 4]")
+    project.run("git", "config", "fetch.prune", "true")
+    commit = project.run("git", "rev-parse", "HEAD").strip()
+    own = f"refs/exps/{commit[:2]}/{commit[2:]}/own"  # an experiment that is here alone
+    project.run("git", "update-ref", own, "HEAD")
     printed = sweep_that_loses_a_worker(project, workers=2, when=lambda: len(project.logged("test")) >= 2)
     assert "sweep: 4 done, 0 failed, 0 running, 0 waiting" in printed
     assert "Traceback" not in printed  # of the threads of Dask's
     assert project.experiments("origin") == ["dataset", "two-seed1", "two-seed2", "two-seed3", "two-seed4"]
+    assert project.run("git", "for-each-ref", own)
     assert project.logged("verify") == ["1 30"]
     assert set(project.logged("test")) == {"1 2", "2 2", "3 2", "4 2"}
     values = json.loads((project.folder / "sweeps/one.json").read_text())[0]["values"]

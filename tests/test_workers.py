@@ -77,7 +77,7 @@ def lose_a_worker(places: list[Path], victim: int, number: signal.Signals) -> No
         for worker in workers[:victim] + workers[victim + 1 :]:
             assert worker.code() == 1
             assert worker.lines()[-1].partition(": ")[2].startswith(f"worker {victim} (127.0.0.1:")
-            assert worker.lines()[-1].endswith("is lost; start all workers again")
+            assert worker.lines()[-1].endswith("is lost or out of reach; start all workers again")
 
 
 def go_on(places: list[Path]) -> None:
@@ -172,7 +172,7 @@ def test_a_worker_that_dies_before_it_is_connected_is_named_by_the_others(tmp_pa
         assert workers.pop(victim).code(300) == 0
         for worker in workers:
             assert worker.code(300) == 1
-            lost = f"train: worker {victim} ({addresses[victim]}) is lost; start all workers again"
+            lost = f"train: worker {victim} ({addresses[victim]}) is lost or out of reach; start all workers again"
             assert worker.lines()[-1] == lost
 
 

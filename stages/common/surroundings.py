@@ -18,6 +18,12 @@ PREFIXES = (
     "CUBLAS_",
     "DNNL_",
     "FREETYPE_",  # how characters are drawn
+    "GIT_COMMON_DIR",  # this and the next are set by Git for aliases and hooks; in a clone they would name the original
+    "GIT_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_WORK_TREE",
     "KERAS_",
     "MATPLOTLIB",
     "MPL",

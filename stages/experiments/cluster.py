@@ -13,6 +13,7 @@ import joblib
 from distributed import Client, LocalCluster, as_completed, wait
 from distributed.system import MEMORY_LIMIT
 
+from stages.common import interrupts
 from stages.common.console import Progress, UserError
 from stages.experiments import perform, runs
 from stages.experiments.perform import Run, Source
@@ -81,6 +82,7 @@ def perform_all(
         cloudpickle.register_pickle_by_value(perform)
     folder = None if parent is None else str(parent)
     failed: dict[str, str] = {}
+    interrupts.raise_if_received()  # one that came while Dask was loaded; the next chance is the end of a run
     begin = time.monotonic()
     futures = [client.submit(_task(run, source, folder, cores, seconds), key=run.name) for run in todo]
     bar = Progress("sweep", len(todo), "runs")

@@ -85,7 +85,8 @@ def shared(source: Source) -> Source:
 def bring(source: Source) -> None:
     """Bring the experiments of the commit from the Git remote ``origin``."""
     refs = refs_of(source.commit)
-    git("fetch", "--quiet", "origin", f"+{refs}/*:{refs}/*")
+    # Or a setting of the user's, `fetch.prune`, would remove all that are here alone.
+    git("fetch", "--quiet", "--no-prune", "origin", f"+{refs}/*:{refs}/*")
 
 
 def publish(run: Run) -> None:

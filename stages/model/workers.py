@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import re
 import signal
 import time
@@ -34,6 +35,7 @@ SECONDS_TO_HEAR = 30  # how much longer the others wait for its answer
 SECONDS_OF_SILENCE = 20
 # The others still ask a worker that has lost one which one it was, if they were busy meanwhile.
 SECONDS_TO_TELL = 5.0
+PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # by which TensorFlow's transport would send what workers say
 
 
 class Workers:
@@ -179,6 +181,8 @@ def together(
     if cluster is None:
         yield Workers()
         return
+    for name in PROXIES:
+        os.environ.pop(name, None)
     meeting.meet(cluster, inputs)
     try:
         yield Ring(cluster) if all_reduce == "ring" else Team(cluster)
@@ -186,7 +190,7 @@ def together(
         if "Collective" not in error.message and "CoordinationService" not in error.message:
             raise
         time.sleep(SECONDS_TO_TELL)
-        raise UserError(f"{_lost(cluster, error.message)} is lost; start all workers again") from None
+        raise UserError(f"{_lost(cluster, error.message)} is lost or out of reach; start all workers again") from None
 
 
 def _connected(cluster: Cluster) -> tf.distribute.Strategy:

@@ -129,11 +129,13 @@ def test_keras_settings_and_tensorflows_variables_change_no_network(tmp_path: Pa
 
 
 def test_variables_that_say_where_a_library_runs_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("TF_GPU_ALLOCATOR", "CUDA_VISIBLE_DEVICES", "TF_CUDNN_USE_AUTOTUNE", "TQDM_ASCII", "SCIPY_ARRAY_API"):
+    kept = {"TF_GPU_ALLOCATOR", "CUDA_VISIBLE_DEVICES", "GIT_AUTHOR_NAME", "http_proxy"}
+    dropped = {"TF_CUDNN_USE_AUTOTUNE", "TQDM_ASCII", "SCIPY_ARRAY_API", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
+    for name in kept | dropped:
         monkeypatch.setenv(name, "1")
     surroundings.drop_settings()
-    assert {"TF_GPU_ALLOCATOR", "CUDA_VISIBLE_DEVICES"} <= set(os.environ)
-    assert not {"TF_CUDNN_USE_AUTOTUNE", "TQDM_ASCII", "SCIPY_ARRAY_API"} & set(os.environ)
+    assert kept <= set(os.environ)
+    assert not dropped & set(os.environ)
 
 
 def test_pythons_variables_and_the_locale_do_not_reach_a_stage(tmp_path: Path) -> None:
