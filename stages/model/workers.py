@@ -181,8 +181,6 @@ def together(
     if cluster is None:
         yield Workers()
         return
-    for name in PROXIES:
-        os.environ.pop(name, None)
     meeting.meet(cluster, inputs)
     try:
         yield Ring(cluster) if all_reduce == "ring" else Team(cluster)
@@ -195,6 +193,8 @@ def together(
 
 def _connected(cluster: Cluster) -> tf.distribute.Strategy:
     """TensorFlow's connection to the other workers, who have to connect at the same time."""
+    for name in PROXIES:
+        os.environ.pop(name, None)
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
         task_type="worker",
