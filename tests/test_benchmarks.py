@@ -54,3 +54,9 @@ def test_a_contender_trains_an_epoch_when_it_is_told_to(name: str, tmp_path: Pat
 def test_a_command_that_fails_ends_the_benchmark() -> None:
     with pytest.raises(SystemExit, match="false failed"):
         run(["false"], ROOT)
+
+
+def test_commands_are_measured_with_what_python_has_compiled_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    told = run([sys.executable, "-c", "import sys; print(sys.dont_write_bytecode)"], ROOT)
+    assert [line for _, line in told.lines] == ["False"]
