@@ -60,20 +60,16 @@ def run_stage(name: str, stage: Callable[[], None]) -> None:
         sys.exit(1)
 
 
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FILE_SYSTEM_ERRORS = {
-    errno.ENOSPC,
-    errno.EDQUOT,
+    *NO_ROOM,
     errno.EROFS,
     errno.EACCES,
     errno.EPERM,
-    errno.EFBIG,
     errno.ENOTDIR,  # a file stands where a folder belongs
     errno.EISDIR,  # and the other way round
     errno.EEXIST,
 }
-
-
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def _remove_compiled_modules() -> None:

@@ -21,9 +21,9 @@ from sklearn.metrics import auc, confusion_matrix, precision_recall_fscore_suppo
 
 from stages.common.console import UserError
 
-# Keras clips probabilities here before it takes the logarithm. In training it uses logits and clips nothing, so the
-# losses differ if an image's own class gets less than this.
-SMALLEST_PROBABILITY = 1e-7
+# Counts in place of 0, whose logarithm is infinite. Not the 1e-7 at which Keras clips where it has no logits: it has
+# them in training, and the saved model should have the loss that the training noted.
+SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
 THINNED_PIECES = 100
 MOST_DRAWN = 100  # classes in a plot; nobody could tell more curves apart, and those of 1,000 would be 14 MB of rows
 
@@ -142,7 +142,7 @@ def cross_entropies(labels: NDArray[np.int32], probabilities: NDArray[np.float32
     The arguments are those of :func:`evaluate`.
     """
     own = probabilities[np.arange(len(labels)), labels].astype(np.float64)  # of each image's actual class
-    entropies: NDArray[np.float64] = -np.log(np.clip(own, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
+    entropies: NDArray[np.float64] = np.abs(np.log(np.clip(own, SMALLEST_PROBABILITY, 1)))  # abs, or 1 would give -0.0
     return entropies
 
 

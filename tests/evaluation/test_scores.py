@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn import metrics
 
 from stages.common.console import UserError
@@ -173,9 +174,19 @@ def test_of_very_many_classes_the_plots_have_those_with_the_lowest_values() -> N
         assert shown == [name for name in result.class_names if name in shown]
 
 
-def test_a_probability_of_0_of_the_actual_class_costs_as_much_as_in_keras() -> None:
+def test_a_certain_mistake_costs_as_much_as_in_training_which_takes_the_loss_from_logits() -> None:
+    probabilities = softmax(np.array([[60.0, 0.0]], np.float32), axis=1)
+    result = scores.evaluate(np.array([1], np.int32), probabilities, names(2))
+    assert result.loss == pytest.approx(60)
+
+
+def test_a_probability_of_0_of_the_actual_class_costs_a_finite_loss() -> None:
     result = scores.evaluate(np.array([1], np.int32), np.array([[1.0, 0.0]], np.float32), names(2))
-    assert result.loss == pytest.approx(-np.log(1e-7))
+    assert result.loss == pytest.approx(87.34, abs=0.01)
+
+
+def test_the_loss_of_a_perfect_model_is_0_without_a_sign() -> None:
+    assert str(scores.evaluate(np.array([0], np.int32), np.array([[1.0, 0.0]], np.float32), names(2)).loss) == "0.0"
 
 
 def test_a_model_of_other_classes_is_an_error() -> None:
