@@ -32,7 +32,9 @@ def targets(text: str) -> set[str]:
 
 def test_what_make_is_asked_for_is_in_the_makefile() -> None:
     container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
-    in_ci = set().union(*(targets(commands(job)) for job in JOBS.values()))
+    assert ".ci/run pipeline" in commands(JOBS["pipeline"])
+    script = (ROOT / ".ci/run").read_text()
+    in_ci = targets(script).union(*(targets(commands(job)) for job in JOBS.values()))
     assert in_ci == {"test", "repro"}
     for target in in_ci | targets(container["postCreateCommand"]):
         assert re.search(rf"^{re.escape(target)}:", MAKEFILE, re.MULTILINE), target

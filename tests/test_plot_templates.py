@@ -11,6 +11,8 @@ from dvc_render.vega import VegaRenderer  # type: ignore[import-untyped]
 
 REVISIONS = ("HEAD", "workspace")
 ROWS: dict[str, tuple[str, str, list[dict[str, Any]]]] = {
+    "confusion": ("predicted", "actual", [{"predicted": "cat", "actual": "dog"}]),
+    "confusion_normalized": ("predicted", "actual", [{"predicted": "cat", "actual": "dog"}]),
     "roc": ("fpr", "tpr", [{"class": "cat", "auc": 0.5, "fpr": 0.0, "tpr": 0.0}]),
     "bars": ("f1", "class", [{"class": "cat", "f1": 0.5}]),
     "reliability": ("confidence", "accuracy", [{"confidence": 0.75, "accuracy": 0.5, "images": 4}]),
@@ -52,6 +54,17 @@ def test_roc_curves_have_a_colour_a_class_and_a_panel_a_revision() -> None:
     assert "datum.auc" in content["transform"][0]["calculate"]
     assert "interpolate" not in curves["mark"]
     assert chance["data"]["values"] == [{"chance": 0}, {"chance": 1}]
+
+
+@pytest.mark.parametrize("name", ["confusion", "confusion_normalized"])
+def test_a_class_that_is_never_predicted_has_a_column_in_the_confusion_matrices(name: str) -> None:
+    content = filled(name)
+    cells, _, classes = content["spec"]["layer"]
+    assert content["facet"]["column"]["field"] == "rev"
+    assert content["spec"]["encoding"]["x"]["field"] == "predicted"
+    assert cells["encoding"]["color"]["field"] == {"confusion": "images", "confusion_normalized": "share"}[name]
+    assert classes["encoding"]["x"]["field"] == "actual"
+    assert classes["mark"]["opacity"] == 0
 
 
 def test_reliability_has_a_diagonal_on_axes_from_0_to_1() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle, islice
 from math import ceil
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +30,10 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#595959"
 CURVE_COLOURS = (
     "#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499", "#000000",
 )  # fmt: skip
+CURVE_DASHES = (
+    "-", "--", "-.", (0, (1, 1)), (0, (8, 3)), (0, (8, 3, 1, 3, 1, 3)), (0, (3, 1, 1, 1)), (0, (14, 3)),
+    (0, (14, 3, 2, 3)), (0, (1, 3)),
+)  # fmt: skip
 MOST_MARKED = 50  # epochs with a mark each; those of more would run into one thick line
 LEGEND_ROWS = 40  # fit beside the ROC curves
 MOST_NAMES = 100  # fit at a side of a matrix in letters that can be read
@@ -48,8 +52,8 @@ def training_curves(training: Training) -> Figure:
         (loss_axes, "loss", [e.loss for e in training.epochs], [e.val_loss for e in training.epochs]),
     ):
         # Not clipped, because a loss that hardly falls lies on the frame's edge.
-        axes.plot(numbers, learnt, f"{circle}--", color=ORANGE, label=f"Training {title}", clip_on=False)
-        axes.plot(numbers, validated, f"{square}-", color=BLUE, label=f"Validation {title}", clip_on=False)
+        axes.plot(numbers, learnt, f"{circle}-", color=ORANGE, label=f"Training {title}", clip_on=False)
+        axes.plot(numbers, validated, f"{square}--", color=BLUE, label=f"Validation {title}", clip_on=False)
         _mark_events(axes, training)
         axes.set_title(f"Training and validation {title}")
         axes.set_xlabel("Epoch")
@@ -58,7 +62,7 @@ def training_curves(training: Training) -> Figure:
         axes.grid(alpha=0.3)
         axes.legend()
     accuracy_axes.set_ylabel("Accuracy")
-    accuracy_axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    accuracy_axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     loss_axes.set_ylabel("Loss (cross-entropy, nats)")
     loss_axes.set_ylim(bottom=0)
     return figure
@@ -107,7 +111,7 @@ def roc_curves(scores: Scores, title: str) -> Figure:
     curves = drawn_curves(scores)
     columns = 1 + len(curves) // LEGEND_ROWS
     longest = LONGEST_NAME if columns == 1 else 48 // columns  # characters
-    for (name, curve), (colour, style) in zip(curves.items(), _line_styles(len(curves)), strict=True):
+    for (name, curve), (colour, style) in zip(curves.items(), line_styles(len(curves)), strict=True):
         text = f"{number(curve.auc, 3)}  {drawable(name, longest)}"
         axes.plot(curve.false_positive_rate, curve.true_positive_rate, color=colour, linestyle=style, label=text)
     axes.plot([0, 1], [0, 1], ":", color=GREY, label="0.500  chance")
@@ -129,12 +133,15 @@ def reliability(bins: Sequence[Bin], title: str) -> Figure:
     axes, histogram = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
     confidence = [each.confidence for each in bins]
     axes.plot([0, 1], [0, 1], ":", color=GREY, label="Perfect calibration")
-    axes.plot(confidence, [each.accuracy for each in bins], "o-", color=BLUE, label="Model")
+    accuracy, images = ([each.accuracy for each in bins], [each.images for each in bins])
+    # A point of few images says little, so it is small.
+    axes.plot(confidence, accuracy, "-", color=BLUE, alpha=0.4)
+    axes.scatter(confidence, accuracy, 10 + 150 * np.array(images) / max(images), color=BLUE, label="Model")
     axes.set_title(title)
     axes.set_ylabel("Accuracy")
     axes.set_ylim(-0.02, 1.02)
     axes.legend()
-    histogram.bar(confidence, [each.images for each in bins], width=0.5 / BINS, color=BLUE)
+    histogram.bar(confidence, images, width=0.5 / BINS, color=BLUE)
     histogram.set_ylabel("Images")
     histogram.set_xlabel("Confidence (probability of the predicted class)")
     histogram.set_xlim(-0.01, 1.01)
@@ -157,7 +164,6 @@ def _mark_events(axes: Axes, training: Training) -> None:
         axes.axvline(epoch + 0.5, color=GREY, linestyle=":", label="Learning rate drops" if rank == 0 else None)
 
 
-def _line_styles(count: int) -> Sequence[tuple[str, str]]:
+def line_styles(count: int) -> Sequence[tuple[str, Any]]:
     """Colour and line style of ``count`` curves: all colours with solid lines, then all with dashed ones, and so on."""
-    styles = (style for style in cycle(("-", "--", "-.")) for _ in CURVE_COLOURS)
-    return list(islice(zip(cycle(CURVE_COLOURS), styles, strict=False), count))
+    return [(colour, style) for style in CURVE_DASHES for colour in CURVE_COLOURS][:count]

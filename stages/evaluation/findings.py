@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the report, which only reads sentences, does not load sciki
     from stages.evaluation.scores import Scores
 
 MOST_NAMED = 10  # classes in one sentence
+DIGITS = 9  # of a difference: in floating point 0.54 - 0.5 is more than 0.04
 
 
 def on_training(training: Training, images: int, rules: Validate) -> list[str]:
@@ -43,6 +44,7 @@ def on_test(scores: Scores, rules: Test) -> list[str]:
     """Sentences about the scores: which classes are confused or stand out, and whether the averages mislead."""
     return [
         *_classes_without_images(scores),
+        *_never_predicted(scores),
         *_confused_pairs(scores, rules.confused_pairs),
         *_classes_beside_the_average(scores, rules.class_margin),
         *_extreme_areas(scores, rules.auc_classes),
@@ -75,7 +77,7 @@ def load(path: Path, stage: str) -> list[str]:
 def _overfitting(epochs: Sequence[Epoch], least_gap: float) -> str:
     """Overfitting begins after the last epoch whose training accuracy was not far above its validation accuracy."""
     gaps = [each.accuracy - each.val_accuracy for each in epochs]
-    healthy = [each.epoch for each, gap in zip(epochs, gaps, strict=True) if gap <= least_gap]
+    healthy = [each.epoch for each, gap in zip(epochs, gaps, strict=True) if round(gap, DIGITS) <= least_gap]
     points = _points(least_gap)
     if healthy and healthy[-1] == epochs[-1].epoch:
         return f"The model does not overfit: the training accuracy ends no more than {points} above the validation's."
@@ -100,9 +102,9 @@ def _end_of_progress_of_accuracy(epochs: Sequence[Epoch], least_step: float) -> 
     """An accuracy has improved if it is higher than the last improved one by ``least_step``."""
     last = epochs[0]
     for each in epochs[1:]:
-        if each.val_accuracy >= last.val_accuracy + least_step:
+        if round(each.val_accuracy - last.val_accuracy, DIGITS) >= least_step:
             last = each
-    training_goes_on = epochs[-1].accuracy >= last.accuracy + least_step
+    training_goes_on = round(epochs[-1].accuracy - last.accuracy, DIGITS) >= least_step
     return _end_of_progress("accuracy", epochs, last, _points(least_step), training_goes_on)
 
 
@@ -121,7 +123,7 @@ def _best_epoch(training: Training, least_step: float) -> str:
     """The epoch that was kept, and one with a clearly higher validation accuracy if there is one."""
     best = training.epochs[training.best_epoch - 1]
     highest = max(training.epochs, key=lambda each: each.val_accuracy)
-    missed = highest.val_accuracy >= best.val_accuracy + least_step
+    missed = round(highest.val_accuracy - best.val_accuracy, DIGITS) >= least_step
     aside = (
         f"; epoch {highest.epoch} had the higher validation accuracy of {percent(highest.val_accuracy)}"
         if missed
@@ -147,8 +149,9 @@ def _learning_rate(training: Training) -> str:
     if drops is None:
         highest = max(training.epochs, key=lambda each: each.learning_rate)
         return (
-            f"The learning rate followed its schedule: {first.learning_rate:.2g} in the first epoch, "
-            f"{highest.learning_rate:.2g} in epoch {highest.epoch}, its highest, {last.learning_rate:.2g} in the last."
+            "The learning rate followed its schedule. In the middle of an epoch it was "
+            f"{first.learning_rate:.2g} in the first, {highest.learning_rate:.2g} in epoch {highest.epoch}, the "
+            f"highest, and {last.learning_rate:.2g} in the last."
         )
     if not drops:
         return f"The learning rate never dropped; it was {first.learning_rate:g} throughout."
@@ -168,20 +171,34 @@ def _classes_without_images(scores: Scores) -> list[str]:
     )
 
 
+def _never_predicted(scores: Scores) -> list[str]:
+    names = [
+        each.name
+        for each, images in zip(scores.classes, scores.confusion.sum(axis=0), strict=True)
+        if each.support and not images
+    ]
+    return [f"Never predicted, so with a recall and an F1 of 0: {_shortened(names)}."] if names else []
+
+
 def _confused_pairs(scores: Scores, most: int) -> list[str]:
     """The pairs of classes that are confused most often, counting both directions."""
     names, confusion = scores.class_names, scores.confusion
     pairs = [
         (int(confusion[i, j] + confusion[j, i]), i, j) for i in range(len(names)) for j in range(i + 1, len(names))
     ]
-    worst = sorted((pair for pair in pairs if pair[0] > 0), key=lambda pair: -pair[0])[:most]
-    if not worst:
+    confused = sorted((pair for pair in pairs if pair[0] > 0), key=lambda pair: -pair[0])
+    if not confused:
         return ["No image is classified wrongly."]
-    return [
+    sentences = [
         f"{'Most often confused' if rank == 0 else 'Then'}: {names[i]} and {names[j]}, {_count(total, 'image')} "
         f"({confusion[i, j]} of {names[i]} taken for {names[j]}, {confusion[j, i]} the other way round)."
-        for rank, (total, i, j) in enumerate(worst)
+        for rank, (total, i, j) in enumerate(confused[:most])
     ]
+    if ties := sum(total == confused[most - 1][0] for total, _, _ in confused[most:]):
+        sentences.append(
+            f"{_count(ties, 'more pair')} {'is' if ties == 1 else 'are'} confused as often as the last one."
+        )
+    return sentences
 
 
 def _classes_beside_the_average(scores: Scores, margin: float) -> list[str]:
@@ -208,7 +225,9 @@ def _extreme_areas(scores: Scores, most: int) -> list[str]:
         sentences.append(f"The AUC (area under the ROC curve) is {number(defined[0][1], 3)} for {every}.")
     elif defined:
         count = min(most, len(defined) // 2)
-        best, worst = defined[:count], defined[::-1][:count]
+        best = defined[:count]
+        # Without those that are as good as the best, in the digits shown.
+        worst = [pair for pair in defined[::-1][:count] if number(pair[1], 3) != number(best[0][1], 3)]
         sentences += [
             f"{rank} AUC (area under the ROC curve): {_list([f'{name} ({number(area, 3)})' for name, area in some])}."
             for rank, some in (("Best", best), ("Worst", worst))

@@ -65,7 +65,10 @@ def percentile_bootstrap(confusion: NDArray[np.int64]) -> dict[str, Interval | N
 
     A resample lacks images that the split has, and with few images of a class this moves its averages all one way: by
     simulation, of 500 classes with 5 images each no interval of macro F1 held what it should. So each interval is moved
-    by what the resamples' mean differs from the figure, the bootstrap's estimate of this bias.
+    by what the resamples' median differs from the figure, the bootstrap's estimate of this bias, and lies around the
+    figure. Their mean would not do: where a rare class is never found, the few resamples without it score far higher.
+    With few images of a class the intervals stay too narrow: of 4 such images among 204, with a recall of 0.1 or 0.3,
+    those of macro F1 hold it in 33 or 73 % of simulated splits.
 
     Args:
         confusion: shape (classes, classes), at least one image.
@@ -78,7 +81,7 @@ def percentile_bootstrap(confusion: NDArray[np.int64]) -> dict[str, Interval | N
     found = {}
     for name, (figure,) in averages(counts[np.newaxis], actual, predicted, classes).items():
         values = np.concatenate([chunk[name] for chunk in chunks])
-        found[name] = percentiles(np.clip(values - (values.mean() - figure), 0, 1))
+        found[name] = percentiles(np.clip(values - (np.median(values) - figure), 0, 1))
     return {name: None if each.low == each.high else each for name, each in found.items()}
 
 

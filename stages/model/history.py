@@ -42,7 +42,7 @@ class Training:
         best_epoch: the epoch whose weights were kept.
         learning_rate_drops: the epochs after which the rate dropped; None where the schedule knows no drops.
         stopped_early: early stopping ended it, not the limit of epochs.
-        parameters: how many numbers of the network it changes.
+        parameters: how many numbers the network holds, those of batch normalisation that are not trained among them.
     """
 
     epochs: tuple[Epoch, ...]

@@ -98,7 +98,7 @@ def train(
             point.save(state, trained, optimizer)
             on_epoch(state)
     trained.set_weights(state.best_weights)
-    return Trained(predicting, state.course(sum(math.prod(weights.shape) for weights in trained.trainable_weights)))
+    return Trained(predicting, state.course(trained.count_params()))
 
 
 def _class_weights(recipe: Train, training: Split) -> NDArray[np.float32] | None:

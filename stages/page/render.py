@@ -132,6 +132,10 @@ def _escaped_for_markdown(value: object) -> Markup:
     return Markup(str(value).translate({ord(each): f"\\{each}" for each in MEANINGFUL_IN_MARKDOWN}))
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def _number(value: float | None) -> str:
     return "undefined" if value is None else number(value, 4)
 
@@ -149,6 +153,7 @@ _TEMPLATES.filters |= {
     "md": _escaped_for_markdown,
     "number": _number,
     "thousands": lambda count: f"{count:,}",
-    "warnings": lambda found: f"{found:,} warning{'s' * (found != 1)}" if found else "nothing found",
+    "count": _count,
+    "warnings": lambda found: _count(found, "warning") if found else "nothing found",
     "percent": percent,
 }

@@ -12,7 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy._core import _multiarray_umath as core  # type: ignore[attr-defined]
+from tensorflow.python.framework import config
+from threadpoolctl import threadpool_info
 
+from stages.common import arithmetic
 from stages.model import network
 from stages.model.backend import keras, tf
 from stages.model.plain import Plain
@@ -66,6 +69,17 @@ def test_no_operation_of_a_training_is_an_approximation_that_differs_between_pro
     images = tf.ones((4, 8, 8, 3))
     operations = {node.op for node in tf.function(step).get_concrete_function(images).graph.as_graph_def().node}
     assert not operations & APPROXIMATE
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the settings are for x86-64")
+def test_every_choice_by_the_processor_is_taken_away() -> None:
+    """What only emulated processors would show otherwise."""
+    assert arithmetic.ENVIRONMENT.items() <= os.environ.items()
+    assert tf.config.optimizer.get_experimental_options()["arithmetic_optimization"] is False
+    assert tf.config.threading.get_intra_op_parallelism_threads() == 1
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+    assert config.is_op_determinism_enabled()
+    assert {pool["num_threads"] for pool in threadpool_info() if pool["internal_api"] == "openblas"} == {1}
 
 
 def test_a_normalisation_by_division_is_that_of_tensorflow() -> None:

@@ -149,7 +149,16 @@ def test_a_file_where_a_folder_belongs_is_one_line_and_stays(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_in_a_log_progress_is_sparse_lines() -> None:
+def test_in_a_log_progress_is_a_line_now_and_then_with_the_time_left() -> None:
+    often = "from stages.common import console\nconsole.SECONDS_BETWEEN_LOG_LINES = 0.5\n"
+    done = run(often + SLOW_STAGE)
+    lines = done.stderr.splitlines()
+    assert 2 <= len(lines) <= 6
+    assert all(re.fullmatch(r"work: \d+ of 30 images, at most 0:00:\d\d left", line) for line in lines)
+
+
+@pytest.mark.slow
+def test_in_a_log_quick_work_shows_no_progress() -> None:
     done = run(SLOW_STAGE)
     assert done.stdout == "work: half way\n"
     assert done.stderr == ""

@@ -134,6 +134,16 @@ def test_small_steps_add_up_to_a_significant_improvement() -> None:
     assert "The validation loss was still improving" in on_training(training(rows, best_epoch=3))
 
 
+@pytest.mark.parametrize("percent", range(50, 100))
+def test_a_gap_and_a_step_that_equal_their_threshold_are_read_as_decimals(percent: int) -> None:
+    gap = f"1.0 {percent / 100} 1.0 {(percent - 4) / 100} 0.01"
+    assert "The model does not overfit" in on_training(training(gap, best_epoch=1))
+    step = f"1.0 0.5 1.0 {(percent - 1) / 100} 0.01\n1.0 0.5 1.0 {percent / 100} 0.01"
+    said = on_training(training(step, best_epoch=1))
+    assert "The validation accuracy was still improving by 1 point or more" in said
+    assert "epoch 2 had the higher validation accuracy" in said
+
+
 def test_a_single_drop_of_the_learning_rate_in_the_middle() -> None:
     rows = "1.0 0.5 1.0 0.5 0.01\n0.9 0.5 0.9 0.5 0.001"
     said = on_training(training(rows, best_epoch=2, drops=(1,)))
@@ -144,8 +154,8 @@ def test_a_schedule_without_drops_is_told_by_its_first_highest_and_last_rate() -
     rows = "1.0 0.5 1.0 0.5 0.025\n0.9 0.5 0.9 0.5 0.1\n0.8 0.5 0.8 0.5 0.00123"
     said = on_training(training(rows, best_epoch=3, drops=None))
     assert (
-        "The learning rate followed its schedule: 0.025 in the first epoch, 0.1 in epoch 2, its highest, 0.0012 in the "
-        "last." in said
+        "The learning rate followed its schedule. In the middle of an epoch it was 0.025 in the first, 0.1 in epoch 2, "
+        "the highest, and 0.0012 in the last." in said
     )
     assert "drop" not in said
 
@@ -172,6 +182,26 @@ def test_pairs_are_confused_in_both_directions_together() -> None:
         "Then: cat and frog, 4 images (4 of cat taken for frog, 0 the other way round).",
         "Then: dog and frog, 3 images (0 of dog taken for frog, 3 the other way round).",
     ]
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ([96, 1, 1, 2], "3 more pairs are confused as often as the last one."),
+        ([94, 2, 2, 2], "1 more pair is confused as often as the last one."),
+        ([91, 3, 3, 3], ""),
+    ],
+)
+def test_pairs_that_are_confused_as_often_as_the_last_named_are_counted(row: list[int], sentence: str) -> None:
+    others = [[0, 97, 2, 1], [0, 0, 99, 1], [0, 0, 0, 100]]
+    said = on_test(scores_of([row, *others], ["a", "b", "c", "d"])).splitlines()
+    assert said[3] == sentence or (not sentence and said[3].startswith("Below"))
+
+
+def test_classes_that_are_never_predicted_are_named() -> None:
+    said = on_test(scores_of([[9, 0, 1], [10, 0, 0], [0, 0, 0]], ["ok", "defect", "absent"]))
+    assert "Never predicted, so with a recall and an F1 of 0: defect." in said.splitlines()
+    assert "Never" not in on_test(scores_of([[9, 1], [10, 0]], ["ok", "defect"]))
 
 
 def test_a_model_without_a_mistake() -> None:
@@ -213,12 +243,21 @@ def test_no_class_is_both_best_and_worst_by_auc() -> None:
     assert (best, worst) == ("c (0.950)", "a (0.800)")
 
 
+def test_classes_as_good_as_the_best_by_auc_are_not_among_the_worst() -> None:
+    confusion = np.diag([60, 100, 100, 100, 100, 100])
+    confusion[0, 1] = 40
+    said = on_test(scores_of(confusion.tolist(), list("abcdef")))
+    worst = re.findall(r"Worst AUC \(area under the ROC curve\): (.*)\.", said)
+    assert worst == ["a (0.800) and b (0.960)"]
+
+
 def test_of_many_classes_only_the_first_are_named() -> None:
     half = np.eye(30, dtype=int) * np.where(np.arange(30) < 15, 20, 10)
     half[np.arange(15, 30), np.arange(15)] = 10
     said = on_test(scores_of(half.tolist(), [f"c{index}" for index in range(30)]))
-    assert len(re.findall(r"c\d+ \(", said.splitlines()[3])) == 10
-    assert "and 5 more." in said.splitlines()[3]
+    (below,) = (line for line in said.splitlines() if line.startswith("Below"))
+    assert len(re.findall(r"c\d+ \(", below)) == 10
+    assert "and 5 more." in below
 
 
 def test_a_split_without_balance_warns_of_macro_averages() -> None:

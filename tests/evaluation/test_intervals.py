@@ -94,6 +94,15 @@ def test_an_interval_holds_its_figure_however_few_images_a_class_has(classes: in
         assert (interval.low + interval.high) / 2 == pytest.approx(figure, abs=0.1 * (interval.high - interval.low))
 
 
+def test_the_intervals_of_a_rare_class_that_is_never_found_hold_their_figures() -> None:
+    confusion = np.array([[200, 0], [4, 0]])
+    found = intervals.percentile_bootstrap(confusion)
+    for name, figure in (("precision_macro", 200 / 204 / 2), ("f1_macro", 400 / 404 / 2)):
+        interval = found[name]
+        assert interval is not None
+        assert interval.low < figure < interval.high
+
+
 def test_the_interval_of_a_share_is_wilsons_formula() -> None:
     hits, count, z = 81, 263, 1.959964
     centre = (hits + z**2 / 2) / (count + z**2)

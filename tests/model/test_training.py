@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.class_weight import compute_class_weight
 
 from stages.common.console import UserError
+from stages.model import optimizers
 from stages.model.backend import keras, tf
 from stages.model.batches import epoch_order
 from stages.model.state import Patience
@@ -167,6 +168,18 @@ def test_a_schedule_by_batch_goes_on_from_epoch_to_epoch() -> None:
     by = recipe(epochs=2, learning_rate=0.5, schedule={"kind": "one_cycle", "rise": 0.5, "first": 0.0, "last": 0.0})
     assert _learning_rates(by, 0.5, 1, batches=2) == pytest.approx([0.125, 0.375])
     assert _learning_rates(by, 0.5, 2, batches=2) == pytest.approx([0.375, 0.125])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
+def test_weight_decay_shrinks_kernels_and_spares_biases_and_batch_normalisation(optimizer: str) -> None:
+    network = build(batch_normalization=True)
+    weights = network.trainable_variables
+    for variable in weights:
+        variable.assign(np.ones(variable.shape))
+    rule = optimizers.build(recipe(optimizer=optimizer, learning_rate=0.5, weight_decay=0.1), network)
+    rule.apply_gradients([(np.zeros(variable.shape, np.float32), variable) for variable in weights])
+    shrunk = {variable.name for variable in weights if not np.allclose(variable, 1)}
+    assert (shrunk, {variable.name for variable in weights}) == ({"kernel"}, {"kernel", "bias", "gamma", "beta"})
 
 
 @pytest.mark.slow

@@ -142,9 +142,9 @@ def test_where_nothing_was_found_the_page_says_so() -> None:
 
 @pytest.mark.parametrize("images", [0, 1, 1_234])
 def test_near_duplicates_are_said_to_flatter_the_test_only_where_they_join_test_and_train(images: int) -> None:
-    dataset = {**some_page().dataset, "near_duplicates": 9, "near_leaked_images": 2_000}
+    dataset = {**some_page().dataset, "near_duplicates": 1, "warnings": {"total": 2_001, "near_leakage": 2_000}}
     html = as_html(some_page(dataset=dataset | {"near_leaked_test_images": images}))
-    assert "2,000 images with a\npartner in another." in html
+    assert "1 pair within a split, 2,000 pairs\nacross two splits." in html
     assert ("a little too good" in html) == (images > 0)
     assert (f"a partner among the training images, {images:,}, make the" in html) == (images > 0)
 
