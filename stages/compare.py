@@ -14,15 +14,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 import dvc.api  # type: ignore[import-untyped]
-import dvc.scm  # type: ignore[import-untyped]
 import numpy as np
-from dvc.exceptions import DvcException  # type: ignore[import-untyped]
-from scmrepo.exceptions import SCMError
 
-from stages.common import parameter_file
+from stages.common import parameter_file, repository
 from stages.common.console import UserError, run_stage
 from stages.common.dotted import flat
-from stages.common.repository import shortcoming
 from stages.common.rounding import number
 from stages.evaluation import differences, predictions, results
 from stages.evaluation.differences import Change, Differences
@@ -65,6 +61,9 @@ def compare(first_name: str, second_name: str) -> None:
         print(
             f"{first.name} and {second.name} predict the same class for each of the {len(first.images):,} test images."
         )
+        if any(first.figures.get(name) != second.figures.get(name) for name in WITHOUT_INTERVAL):
+            rows = _rows_without_interval(first, second)
+            _print_table([("", first.name, second.name, "difference", ""), *rows])
     else:
         _print_differences(first, second)
     _print_parameters(first, second)
@@ -106,15 +105,18 @@ def _parsed(path: str, name: str, parse: Callable[[str], Parsed]) -> Parsed:
 
 
 def _text(path: str, name: str) -> str:
+    if not name:
+        raise UserError("a name is empty; give `workspace`, a Git revision or an experiment")
     try:
-        text: str = dvc.api.read(path, rev=None if name == "workspace" else name, encoding="utf-8")
+        if name == "workspace":
+            return str(dvc.api.read(path, encoding="utf-8"))
+        return str(dvc.api.read(repository.folder() + path, rev=name, encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise UserError(f"{path} of {name} is no text in UTF-8: {error}") from None
-    except (DvcException, SCMError, FileNotFoundError) as error:
-        advice = shortcoming() if isinstance(error, (dvc.scm.SCMError, SCMError)) else None
+    except Exception as error:  # DVC's, those of the libraries by which it reads Git, or none of both for a tree
+        advice = None if isinstance(error, FileNotFoundError) else repository.shortcoming()
         advice = advice or "give `workspace`, a Git revision or an experiment, with the files of a `dvc repro` in it"
         raise UserError(f"cannot read {path} of {name}: {error}; {advice}") from None
-    return text
 
 
 def _refuse_other_test_data(first: Run, second: Run) -> None:

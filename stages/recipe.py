@@ -25,12 +25,12 @@ def recipe(name: str) -> None:
     if found is None:
         with runs.workplace() as folder:
             try:
-                perform_in(folder, run, source, None, None, None)
+                perform_in(folder, run, source)
             except FailedError as error:
                 raise UserError(f"{error}; what it printed stands above, and nothing was kept") from None
     accuracy = percent(runs.metric(found or run.name, source, "test.accuracy"))
-    there = "is there already" if found else "is done"
-    print(f"recipe: {found or run.name} {there}, {accuracy} of the test images right")
+    done = "has already run" if found else "is done"
+    print(f"recipe: {found or run.name} {done}; test accuracy {accuracy}")
     print(f"compare it:       python -m stages.compare HEAD {found or run.name}")
     print(f"make it this one: dvc exp apply {found or run.name}")
 

@@ -33,11 +33,11 @@ def sweep(path: Path, scheduler: str | None = None) -> None:
     # By checksum, as two settings may come to the same run.
     distinct = {runs.checksum(one.run.name): one.run for one in planned}
     missing = [run for checksum, run in distinct.items() if checksum not in there]
-    print(f"sweep: {len(distinct)} runs, {len(distinct) - len(missing)} of them are there already", flush=True)
+    print(f"sweep: {len(distinct)} runs, {len(distinct) - len(missing)} already done", flush=True)
     failed = _perform(missing, wanted, here, source, defaults, scheduler) if missing else {}
     _report(path, wanted, planned, here)
     if failed:
-        raise UserError(f"failed, and so not in the table: {', '.join(failed)}")
+        raise UserError(f"failed, so missing from the table: {', '.join(failed)}")
 
 
 def _perform(

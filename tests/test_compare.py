@@ -105,6 +105,50 @@ def test_an_experiment_is_found_by_its_name_and_the_same_predictions_are_called_
     )
 
 
+def test_where_the_predicted_classes_are_equal_the_loss_may_still_differ(capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = Path("metrics/test.json")
+    before, predictions = metrics.read_text(), Path("plots/test/predictions.csv").read_text()
+    git("checkout", "--quiet", "HEAD", "--", "plots")
+    write_json(metrics, {"loss": 0.4, "accuracy": 0.0, "auc_macro": None})
+    try:
+        compare("HEAD", "workspace")
+        lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+        assert lines[0].startswith("HEAD and workspace predict the same class")
+        assert "loss 0.6000 0.4000 -0.2000" in lines
+    finally:
+        metrics.write_text(before)
+        Path("plots/test/predictions.csv").write_text(predictions)
+
+
+def test_a_project_in_a_folder_of_a_repository_is_compared_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "prö j").mkdir()
+    monkeypatch.chdir(tmp_path)
+    git("init", "--quiet", "--initial-branch", "main")
+    monkeypatch.chdir(tmp_path / "prö j")
+    Repo.init(subdir=True).close()
+    for predicted, learning_rate in ((FIRST, 0.01), (SECOND, 0.1)):
+        write_run(predicted, learning_rate)
+        git("add", "--all")
+        git("commit", "--quiet", "--message", "run")
+    compare("HEAD~1", "workspace")
+    assert "by +30.00 points" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "a name is empty; give `workspace`, a Git revision or an experiment"),
+        ("HEAD^{tree}", r"cannot read plots/test/predictions.csv of HEAD\^\{tree\}: .*; give `workspace`, a Git"),
+    ],
+)
+def test_what_is_no_commit_is_refused_in_a_line(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"^{message}") as error:
+        compare("HEAD", name)
+    assert "\n" not in str(error.value)
+
+
 def test_the_same_words_come_out_each_time(capsys: pytest.CaptureFixture[str]) -> None:
     compare("HEAD~1", "HEAD")
     printed = capsys.readouterr().out

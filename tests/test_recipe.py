@@ -41,11 +41,11 @@ def test_a_recipe_runs_once_and_gives_the_bytes_of_a_run_by_hand(project: Projec
     assert done.returncode == 0, done.stdout + done.stderr
     assert project.run("git", "status", "--porcelain") == ""
     assert leftovers(project) == []
-    found = re.search(r"^recipe: (adam-\w{10}) is done, [\d.]+% of the test images right$", done.stdout, re.MULTILINE)
+    found = re.search(r"^recipe: (adam-\w{10}) is done; test accuracy [\d.]+%$", done.stdout, re.MULTILINE)
     assert found, done.stdout
     assert found[1] in project.run("dvc", "exp", "list", "--name-only").split()
     again = recipe(project, "adam")
-    assert again.stdout.startswith(f"recipe: {found[1]} is there already, ")
+    assert again.stdout.startswith(f"recipe: {found[1]} has already run; ")
 
     project.run("dvc", "exp", "apply", found[1])
     by_recipe = project.md5s()

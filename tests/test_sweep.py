@@ -27,7 +27,7 @@ def test_a_sweep_makes_each_run_once_and_more_seeds_make_only_theirs(project: St
     project.commit()
     code, printed = project.sweep()
     assert code == 0, printed
-    assert "sweep: 4 runs, 0 of them are there already\n" in printed
+    assert "sweep: 4 runs, 0 already done\n" in printed
     assert "sweep: 4 done, 0 failed, 0 running, 0 waiting; about 0 minutes left\n" in printed
     assert project.experiments() == ["baseline-seed1", "baseline-seed2", "dataset", "two-seed1", "two-seed2"]
     assert project.logged("verify") == ["1 30"]
@@ -53,7 +53,7 @@ def test_a_sweep_makes_each_run_once_and_more_seeds_make_only_theirs(project: St
     )
     code, printed = project.sweep()
     assert code == 0, printed
-    assert "sweep: 6 runs, 4 of them are there already\n" in printed
+    assert "sweep: 6 runs, 4 already done\n" in printed
     assert re.search(
         r"^sweep: test.drops.0: not in the table are runs that have no such number: baseline-seed3-\w+, two-seed3-\w+$",
         printed,
@@ -69,7 +69,7 @@ def test_a_sweep_over_folds_makes_a_run_for_each_and_a_mean_of_them(project: Stu
     project.commit()
     code, printed = project.sweep()
     assert code == 0, printed
-    assert "sweep: 6 runs, 0 of them are there already\n" in printed
+    assert "sweep: 6 runs, 0 already done\n" in printed
     folds = [f"{recipe}-seed1-fold{fold}" for recipe in ("baseline", "two") for fold in (1, 2, 3)]
     assert project.experiments() == sorted([*folds, *["dataset"] * 3])
     assert len(project.logged("verify")) == 3
@@ -92,11 +92,11 @@ def test_a_search_lists_the_best_settings_first_and_never_tests(project: StubPro
     assert "metrics/test.json" in project.run("git", "ls-files")
     code, printed = project.sweep()
     assert code == 0, printed
-    assert "sweep: 6 runs, 0 of them are there already\n" in printed
+    assert "sweep: 6 runs, 0 already done\n" in printed
     project.write("sweeps/one.yaml", search.replace("TRIALS", "4"))
     code, printed = project.sweep()
     assert code == 0, printed
-    assert "sweep: 8 runs, 6 of them are there already\n" in printed
+    assert "sweep: 8 runs, 6 already done\n" in printed
     assert project.logged("test") == ["1 30"]  # of the commit; its results must not pass for those of an experiment
     refs = project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps/*/*/baseline-*").split()
     assert len(refs) == 8
@@ -113,6 +113,34 @@ def test_a_search_lists_the_best_settings_first_and_never_tests(project: StubPro
     assert distances == sorted(distances)
 
 
+def hook(path: Path, script: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_the_same_run_made_twice_at_once_ends_well_in_both(project: StubProject) -> None:
+    hook(project.folder / ".git/hooks/pre-receive", "sleep 2")  # so that both begin to push before either has ended
+    processes = [project.start("stages.recipe", "two") for _ in range(2)]
+    for process in processes:
+        printed = process.communicate()[0]
+        assert process.returncode == 0, printed
+    assert project.experiments() == ["two"]
+
+
+def test_hooks_that_the_user_has_for_all_repositories_are_not_those_of_a_clone(
+    project: StubProject, tmp_path: Path
+) -> None:
+    for name in ("post-checkout", "pre-push"):
+        hook(tmp_path / "hooks" / name, "exit 1")
+    (tmp_path / "gitconfig").write_text(f"[core]\n  hooksPath = {tmp_path / 'hooks'}\n")
+    project.environment |= {"GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig")}
+    project.write("sweeps/one.yaml", "recipes: [two]\nseeds: [1]")
+    project.commit()
+    code, printed = project.sweep()
+    assert code == 0, printed
+
+
 def test_a_run_that_fails_shows_its_last_lines_and_the_others_go_on(project: StubProject) -> None:
     project.write("sweeps/one.yaml", "values: {train.epochs: [13, 2]}\nseeds: [1]")
     project.commit()
@@ -120,7 +148,7 @@ def test_a_run_that_fails_shows_its_last_lines_and_the_others_go_on(project: Stu
     assert code == 1
     assert "    thirteen brings bad luck\n" in printed
     assert "in stage test with seed 1\n" in printed
-    assert "sweep: failed, and so not in the table: baseline-seed1-" in printed
+    assert "sweep: failed, so missing from the table: baseline-seed1-" in printed
     assert "| baseline, train.epochs = 2 | 1 " in printed
     assert project.logged("test") == ["1 13", "1 2"]
     assert project.experiments() == ["baseline-seed1", "dataset"]
@@ -163,6 +191,6 @@ def test_a_killed_sweep_leaves_no_process_and_the_next_makes_what_is_missing(
     project.write("sweeps/one.yaml", "values: {train.epochs: [2, 3]}\nseeds: [1]")
     code, printed = project.sweep()
     assert code == 0, printed
-    assert "sweep: 2 runs, 1 of them are there already\n" in printed
+    assert "sweep: 2 runs, 1 already done\n" in printed
     assert project.logged("test") == ["1 2", "1 3", "1 99"]
     assert project.leftovers() == []

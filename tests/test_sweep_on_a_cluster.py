@@ -90,6 +90,26 @@ def test_a_stage_that_one_worker_has_run_is_run_on_no_other(remote: list[list[st
     assert len(project.logged("test")) == 1
 
 
+def test_a_scheduler_that_goes_away_is_a_line_and_the_next_sweep_makes_what_is_missing(
+    remote: list[list[str]], tmp_path: Path
+) -> None:
+    project = shared_project(tmp_path, remote, "recipes: [two]\nseeds: [1, 2]")
+    cluster = Cluster(tmp_path / "cluster", project.environment | {"STUB_SECONDS": "3"})
+    try:
+        cluster.start_worker("0")
+        sweep = project.start("stages.sweep", "sweeps/one.yaml", "--scheduler", cluster.address)
+        until(lambda: len(project.logged("test")) >= 1 or sweep.poll() is not None)
+        cluster.processes[0].kill()
+        printed = sweep.communicate()[0]
+    finally:
+        cluster.close()
+    assert sweep.returncode == 1
+    last = printed.splitlines()[-1]
+    assert last.startswith("sweep: the scheduler is gone; workers end the runs that they have begun, so start the")
+    assert "Traceback" not in printed
+    assert "ERROR" not in printed
+
+
 def test_what_a_cluster_lacks_is_said_in_a_line(tmp_path: Path) -> None:
     project = StubProject(tmp_path / "project")
     project.write("sweeps/one.yaml", "seeds: [1]")

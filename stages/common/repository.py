@@ -1,4 +1,4 @@
-"""Whether this project's Git repository has what DVC needs, and the command that helps if not."""
+"""What the Git repository lacks of what DVC needs, with the command that helps; and where the project lies."""
 
 from __future__ import annotations
 
@@ -23,9 +23,19 @@ def shortcoming() -> str | None:
             return "the repository has no commit; run `git add --all && git commit --message start`"
     except FileNotFoundError:
         return None
+    if _git("rev-parse", "--show-object-format").stdout.strip() == "sha256":
+        return "DVC reads no repository in Git's SHA-256 format; make one by `git init --object-format=sha1`"
     if found.stdout.strip() == "true":
         return "this clone is shallow and holds the last commits alone; run `git fetch --unshallow`"
     return None
+
+
+def folder() -> str:
+    """The project's folder within the repository, with a slash at its end; empty at its top, and without Git."""
+    try:
+        return _git("rev-parse", "--show-prefix").stdout.strip("\n")
+    except FileNotFoundError:
+        return ""
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,6 +13,8 @@ import cloudpickle
 import dask
 import joblib
 from distributed import Client, LocalCluster, as_completed, wait
+from distributed.comm.core import connect
+from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 
 from stages.common import interrupts
@@ -61,12 +65,25 @@ def on_scheduler(address: str) -> Iterator[Client]:
     Raises:
         UserError: no scheduler answers there.
     """
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it says of a lost scheduler is said here
     try:
-        client = Client(address, timeout=SECONDS_TO_CONNECT)
-    except (OSError, ValueError) as error:
+        asyncio.run(_answer(address))
+    except asyncio.TimeoutError:
+        raise UserError(
+            f"no scheduler of Dask answers at {address}, where something else listens, such as its dashboard"
+        ) from None
+    except (OSError, ValueError, TypeError) as error:  # a TypeError where tls:// has no certificates
         raise UserError(f"no scheduler of Dask answers at {address}: {error}") from None
-    with client:
+    with Client(address) as client:
         yield client
+
+
+async def _answer(address: str) -> None:
+    """Connect and part again; where something else listens, :class:`Client` would wait for ever."""
+    settings = Security().get_connection_args("client")
+    connecting = connect(address, timeout=SECONDS_TO_CONNECT, **settings)  # which limits all but the first exchange
+    comm = await asyncio.wait_for(connecting, 1.5 * SECONDS_TO_CONNECT)
+    await comm.close()
 
 
 def perform_all(
@@ -91,6 +108,11 @@ def perform_all(
         # By the client's own loop: that of another client is another thread, and would spoil the connection.
         ended = as_completed(futures, loop=client.loop, with_results=True, raise_errors=False)
         for done, (future, result) in enumerate(ended, start=1):
+            if future.cancelled():
+                raise UserError(
+                    "the scheduler is gone; workers end the runs that they have begun, so start the sweep again with "
+                    "another scheduler, and it makes what is missing"
+                )
             if future.status != "finished":
                 result = f"lost: {result[1]}"  # of the type, the error and its traceback
             if result:
@@ -107,6 +129,7 @@ def perform_all(
             )
             bar.advance(1)
     except BaseException:
+        logging.disable()  # Dask tells at length of each run that it loses now
         # What runs on this machine is ended, and removes its clone. Workers elsewhere end what they have begun.
         perform.end_all()
         if parent is not None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stages.common.drawing import ConstrainedLayoutEngine, Figure, FigureCanvasAgg, drawable
+from stages.common.drawing import BLUE, ORANGE, ConstrainedLayoutEngine, Figure, drawable
 from stages.experiments.table import Table
 
 WIDTH = 12.0  # inches
 MAX_ROWS = 100  # more make a picture that nobody reads and, above a thousand, one that can't be drawn
-BLUE, ORANGE = "#0072B2", "#D55E00"
 
 
 def dots(tables: Sequence[Table]) -> Figure:
@@ -20,7 +19,6 @@ def dots(tables: Sequence[Table]) -> Figure:
     settings = list(dict.fromkeys(summary.setting for one in tables for summary in one.summaries))
     row_of = {setting: row for row, setting in enumerate(settings[:MAX_ROWS])}
     figure = Figure(figsize=(WIDTH, 1.5 + 0.6 * len(row_of)), layout=ConstrainedLayoutEngine())
-    FigureCanvasAgg(figure)
     for axes, one in zip(figure.subplots(1, len(tables), sharey=True, squeeze=False)[0], tables, strict=True):
         for summary in one.summaries:
             if (row := row_of.get(summary.setting)) is None:

@@ -96,14 +96,12 @@ class TooLongError(FailedError):
     """A command did not end in time."""
 
 
-def perform(
-    run: Run, source: Source, parent: str | None, cores: int | None = None, seconds: float | None = None
-) -> str:
+def perform(run: Run, source: Source, parent: str | None, cores: int, seconds: float | None) -> str:
     """Run the pipeline and bring the experiment to the repository; an empty text, or why it failed.
 
     Args:
         parent: the folder in which the clone lies meanwhile; None for that of a worker of Dask, with its own cache.
-        cores: that the run may use, None for all that the process has.
+        cores: that the run may use.
         seconds: after which it is ended, None for never.
     """
     if parent is None:
@@ -116,7 +114,7 @@ def perform(
             log = Path(folder, "log")
             try:
                 with log.open("wb") as output:
-                    perform_in(Path(folder), run, source, cores, seconds, output)
+                    perform_in(Path(folder), run, source, cores=cores, seconds=seconds, output=output)
             except FailedError as error:
                 return f"{error}\n{last_lines(log)}".strip()
     except OSError as error:  # a full disk, for one
@@ -125,9 +123,19 @@ def perform(
 
 
 def perform_in(
-    folder: Path, run: Run, source: Source, cores: int | None, seconds: float | None, output: IO[bytes] | None
+    folder: Path,
+    run: Run,
+    source: Source,
+    *,
+    cores: int | None = None,
+    seconds: float | None = None,
+    output: IO[bytes] | None = None,
 ) -> None:
-    """As :func:`perform`, in ``folder``, with what the commands print in ``output``, None for the terminal.
+    """As :func:`perform`, in ``folder``.
+
+    Args:
+        cores: None for all that the process has.
+        output: for what the commands print; None for the terminal.
 
     Raises:
         FailedError: a command ended with another code than 0, or did not end in time.
@@ -148,7 +156,11 @@ def perform_in(
         command([sys.executable, "-c", PUSH_UNCACHED], project, output, _site(project), title="dvc push of metrics")
         dvc(["push", "--run-cache"], project, output)
     # By force: two copies of a run hold the same bytes, and differ in the time of their commits alone.
-    command(["git", "push", "--quiet", "--force", "origin", f"{ref}:{ref}"], project, output)
+    try:
+        command(["git", "push", "--quiet", "--force", "origin", f"{ref}:{ref}"], project, output)
+    except FailedError:
+        if not _is_there(source.git, ref):  # by another process, just now
+            raise
 
 
 def _is_there(git: str, ref: str) -> bool:
@@ -160,8 +172,10 @@ def clone(folder: Path, source: Source, prepared: str | None, output: IO[bytes] 
     """A clone of the project in ``folder`` with the data that DVC has for it; where in the clone the project lies."""
     top = folder / "clone"
     author = ["--config", f"user.name={source.name}", "--config", f"user.email={source.email}"]
+    # Those that the user has for all repositories are meant for commits and pushes of his own.
+    no_hooks = ["--config", f"core.hooksPath={os.devnull}"]
     command(
-        ["git", "clone", "--quiet", "--no-checkout", "--origin", "origin", *author, source.git, str(top)],
+        ["git", "clone", "--quiet", "--no-checkout", "--origin", "origin", *author, *no_hooks, source.git, str(top)],
         folder,
         output,
     )

@@ -7,6 +7,7 @@ under ``refs/exps`` of the commit that it began from. Nothing else is noted of i
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +36,9 @@ def here() -> Source:
 
     if lacking := shortcoming():
         raise UserError(lacking)
-    changed = git("status", "--porcelain", "--no-renames", "--", *INPUTS).splitlines()
+    # Names as they are, and new files too, whatever the user's settings say.
+    options = ("--porcelain", "--no-renames", "--untracked-files=normal")
+    changed = git("-c", "core.quotePath=false", "status", *options, "--", *INPUTS).splitlines()
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise UserError(
@@ -49,8 +52,7 @@ def here() -> Source:
     name, email = (git("config", "--default", "", f"user.{key}") for key in ("name", "email"))
     if not name or not email:
         raise UserError(
-            "Git knows no name and address to make experiments with; set them by `git config user.name` "
-            "and `git config user.email`"
+            "Git has no user.name or no user.email, which DVC needs for experiments; set both with `git config`"
         )
     return Source(str(top), commit, str(Path.cwd().relative_to(top)), name, email, cache)
 
@@ -142,6 +144,7 @@ def workplace() -> Iterator[Path]:
     """A folder for clones, removed at the end. Those of processes that were killed are removed too."""
     from distributed.diskutils import WorkSpace  # here, since it takes a second
 
+    logging.getLogger("distributed.diskutils").setLevel(logging.WARNING)  # it tells of each folder that it removes
     FOLDER.mkdir(parents=True, exist_ok=True)
     folder = WorkSpace(str(FOLDER.resolve())).new_work_dir(prefix="")
     try:

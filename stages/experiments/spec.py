@@ -56,7 +56,7 @@ class Spec(Section):
         default=("test.accuracy",), min_length=1, validate_default=True
     )
     cores: PositiveInt = 1
-    memory: Annotated[float, Field(gt=0)] = 1.0  # a run of the baseline takes 0.7
+    memory: Annotated[float, Field(ge=0.001)] = 1.0  # a run of the baseline takes 0.7
     minutes: Annotated[float, Field(gt=0)] | None = None
 
     @field_validator("variants", "values")

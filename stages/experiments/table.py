@@ -98,7 +98,7 @@ def ranked(values: dict[str, dict[str, float]], best: Literal["highest", "lowest
 
 def _summary(setting: str, runs: dict[str, float], folds: int | None) -> Summary:
     values = np.array(list(runs.values()))
-    deviation = float(values.std(ddof=1)) if len(values) > 1 else None
+    deviation = _deviation(values) if len(values) > 1 else None
     return Summary(
         setting,
         len(values),
@@ -108,6 +108,11 @@ def _summary(setting: str, runs: dict[str, float], folds: int | None) -> Summary
         float(values.min()),
         float(values.max()),
     )
+
+
+def _deviation(values: np.ndarray[Any, Any]) -> float:
+    """The standard deviation; that of equal values would not always be 0 in floating point."""
+    return float(values.std(ddof=1)) if np.ptp(values) > 0 else 0.0
 
 
 def _difference(

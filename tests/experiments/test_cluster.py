@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import joblib
 import pytest
+
+from stages.common.console import UserError
 
 
 @pytest.mark.slow
@@ -22,3 +25,18 @@ def test_so_many_runs_are_made_side_by_side_as_cores_and_memory_allow(
     gibibytes = MEMORY_LIMIT / 2**30
     with cluster.on_this_machine(cores=1, memory=share * gibibytes) as (client, _):
         assert sum(client.nthreads().values()) == runs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["tcp", "tls"])
+def test_where_something_else_than_a_scheduler_listens_a_sweep_does_not_wait_for_ever(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    from stages.experiments import cluster
+
+    monkeypatch.setattr(cluster, "SECONDS_TO_CONNECT", 2.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
+        refused = pytest.raises(UserError, match=f"^no scheduler of Dask answers at {address}")
+        with refused, cluster.on_scheduler(address):
+            pass

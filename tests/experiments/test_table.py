@@ -25,6 +25,11 @@ def test_a_setting_has_mean_deviation_interval_and_range() -> None:
     assert summary.interval == pytest.approx((expected.low, expected.high))
 
 
+def test_equal_values_have_a_deviation_of_0() -> None:
+    (summary,) = table("test.accuracy", {"a": dict.fromkeys("123", 0.7)}).summaries
+    assert summary.deviation == 0
+
+
 def test_a_difference_is_over_the_seeds_that_both_settings_have() -> None:
     (difference,) = table("test.accuracy", {"a": FIRST, "b": SECOND}).differences
     expected = stats.ttest_rel([0.71, 0.74, 0.69], [0.70, 0.72, 0.69])
