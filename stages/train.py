@@ -15,11 +15,11 @@ from pathlib import Path
 from stages import parameters
 from stages.common import interrupts, parameter_file
 from stages.common.console import UserError, progress, run_stage
-from stages.common.files import all_or_none, write_array
+from stages.common.files import all_or_none
 from stages.common.parameter_file import Excerpt
-from stages.model import history, summary, training
+from stages.model import history, resume, summary, training, validation_probabilities
 from stages.model.backend import keras
-from stages.model.cluster import from_tf_config
+from stages.model.cluster import Cluster, from_tf_config
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model, save_model
 from stages.model.settings import Model, Seed, Train
@@ -43,6 +43,11 @@ def train() -> None:
     cluster = from_tf_config(os.environ)
     if cluster and cluster.index:
         raise UserError(f"this is {cluster.name(cluster.index)}, by TF_CONFIG; run `python -m stages.worker` here")
+    with resume.reserved(RESUME_POINT):
+        _train(settings, cluster)
+
+
+def _train(settings: Settings, cluster: Cluster | None) -> None:
     train_split, validation_split = splits()
     images = len(train_split.images)
 
@@ -80,7 +85,7 @@ def train() -> None:
         # By the file, not by the model in memory, so that `validate` judges what was saved; and here, where TensorFlow
         # is loaded already, which would take `validate` two seconds.
         probabilities = predict_probabilities(load_model(model_file), validation_split.images)
-        write_array(place("models/validation_probabilities.npy"), probabilities)
+        validation_probabilities.write(place("models/validation_probabilities.npy"), probabilities)
         summary.write(place("models/layers.json"), summary.layers(trained.network))
         history.write(trained.course, place("metrics/history.csv"), place("metrics/train.json"))
     RESUME_POINT.unlink(missing_ok=True)

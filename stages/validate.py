@@ -23,9 +23,9 @@ from stages.common.console import run_stage
 from stages.common.files import all_or_none, write_figure, write_json, write_text
 from stages.common.parameter_file import Excerpt
 from stages.common.rounding import number, percent
-from stages.evaluation import figures, findings, predictions, scores, validation_probabilities
+from stages.evaluation import figures, findings, predictions, scores
 from stages.evaluation.settings import Validate
-from stages.model import class_names, history, members
+from stages.model import class_names, history, members, validation_probabilities
 from stages.splits import packed
 
 

@@ -23,7 +23,7 @@ def worker() -> None:
         clusters.from_tf_config(os.environ) or clusters.from_slurm(os.environ) or clusters.from_kubernetes(os.environ)
     )
     if cluster is None:
-        raise UserError("nothing names several workers: neither TF_CONFIG, SLURM nor Kubernetes; see docs/workers.md")
+        raise UserError("nothing names the workers: neither TF_CONFIG, SLURM nor Kubernetes; see docs/workers.md")
     if cluster.index == 0:
         os.environ["TF_CONFIG"] = cluster.as_tf_config()
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

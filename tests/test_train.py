@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -28,13 +29,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def environment(**variables: str) -> dict[str, str]:
+    """That of the tests, without the variable of their own TensorFlow, with which its log would be shown."""
+    own = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    return own | {"PYTHONPATH": str(ROOT)} | variables
+
+
 def interrupted_after(line: str, folder: Path) -> tuple[str, str]:
     """What the stage prints, and its errors, if Ctrl-C comes once it has printed ``line``."""
     with subprocess.Popen(
         [sys.executable, "-m", "stages.train"],
         cwd=folder,
-        env={name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-        | {"PYTHONPATH": str(ROOT)},  # the tests' own TensorFlow has set the other, with which its notes are shown
+        env=environment(),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -59,6 +65,44 @@ def epochs_kept(errors: str) -> int:
 def epochs_on_disk(folder: Path) -> list[int]:
     with open(folder / "metrics/history.csv", newline="") as file:
         return [int(row["epoch"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.slow
+def test_a_second_training_in_one_folder_is_refused_and_the_first_goes_on(folder: Path) -> None:
+    """Such as one that was left by a ``dvc repro`` that was killed alone."""
+    command = [sys.executable, "-m", "stages.train"]
+    with subprocess.Popen(command, cwd=folder, env=environment(), text=True, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        while "epoch  1:" not in first.stdout.readline():
+            assert first.poll() is None
+        second = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+        assert second.returncode == 1
+        assert second.stderr == (
+            f"train: another training runs in this folder, process {first.pid}; wait for it, or end it by "
+            f"`kill {first.pid}`\n"
+        )
+        assert first.poll() is None
+        first.kill()
+    assert "goes on after epoch" in interrupted_after("parameters, 20 images", folder)[0]
+
+
+@pytest.mark.slow
+def test_without_room_for_temporary_files_a_training_says_so_in_a_line(folder: Path, tmp_path: Path) -> None:
+    def limit_file_size() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.train"],
+        cwd=folder,
+        env=environment(TMPDIR=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=limit_file_size,
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"train: File too large: {tmp_path}; make room or allow writing there, then run again\n"
 
 
 @pytest.mark.slow

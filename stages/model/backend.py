@@ -8,10 +8,15 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 import joblib
 
 from stages.common import arithmetic
+from stages.common.console import UserError
+from stages.common.files import errors_naming
+
+TRACED = 100_000  # bytes; the functions of a training were traced with 56 KB of room, and not with 24 KB
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 # A user's keras.json could set another order of the axes or another precision. Where no folder can be, Keras finds no
@@ -21,11 +26,10 @@ os.environ["KERAS_HOME"] = f"{os.devnull}/none"
 
 @contextmanager
 def _without_start_up_notes() -> Iterator[None]:
-    """Keep TensorFlow's notes on processors and missing GPU libraries from between the lines of a stage.
+    """Hide TensorFlow's start-up log. Set ``TF_CPP_MIN_LOG_LEVEL`` to see it; it is also shown if the import fails.
 
-    ``TF_CPP_MIN_LOG_LEVEL``, which the notebook sets for this, no longer reaches the notes that are written while the
-    library is loaded (tensorflow#100442), so standard error is set aside meanwhile. Who sets the variable
-    sees them all; and so does who sees the import fail.
+    That variable, which the notebook sets to hide it, no longer reaches what is logged while the library is loaded
+    (tensorflow#100442), so standard error is set aside meanwhile.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         yield
@@ -33,7 +37,7 @@ def _without_start_up_notes() -> Iterator[None]:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.stderr.flush()
     standard_error = os.dup(2)
-    with tempfile.TemporaryFile() as notes:
+    with _temporary_file() as notes:
         os.dup2(notes.fileno(), 2)
         try:
             yield
@@ -46,9 +50,16 @@ def _without_start_up_notes() -> Iterator[None]:
             os.close(standard_error)
 
 
+def _temporary_file() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:  # a full disk, of which the stage tells when it runs
+        return open(os.devnull, "w+b")
+
+
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Keep the collector away from what is made meanwhile, for good.
+    """Never garbage-collect the objects created in this block.
 
     The 600,000 objects that the libraries are made of live as long as the process. To search them for garbage, again
     and again while they come and once more as the process ends, takes 1.4 s.
@@ -63,7 +74,7 @@ def _without_garbage_collection() -> Iterator[None]:
 
 @contextmanager
 def _without_modules(*names: str) -> Iterator[None]:
-    """Let imports of these modules fail meanwhile, if nobody has imported them yet.
+    """Make these imports fail inside the block unless already loaded.
 
     Keras takes scikit-learn and matplotlib, where there are any, for wrappers and galleries that nothing here uses, and
     without them a stage is done 0.6 s sooner.
@@ -87,4 +98,22 @@ with (
 
 arithmetic.set_up_tensorflow(tf, joblib.cpu_count())  # the cores that a container or a scheduler leaves to the process
 
-__all__ = ["keras", "tf"]
+__all__ = ["keras", "require_temporary_files", "tf"]
+
+
+def require_temporary_files() -> None:
+    """Refuse to go on without room for temporary files.
+
+    TensorFlow writes each function that it traces to one, and fails in words of its own, about the function.
+
+    Raises:
+        UserError: there is no folder for them.
+        OSError: the folder has no room.
+    """
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise UserError(f"{error.strerror}; make room in one of these, or name another folder in TMPDIR") from None
+    with errors_naming(folder), tempfile.TemporaryFile() as file:
+        file.write(bytes(TRACED))
+        file.flush()

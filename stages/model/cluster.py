@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from stages.common.console import UserError
 
@@ -61,7 +60,7 @@ class Cluster:
 
 
 def from_tf_config(environment: Mapping[str, str]) -> Cluster | None:
-    """The cluster that ``TF_CONFIG`` describes; None without it, or of one worker.
+    """The cluster that ``TF_CONFIG`` describes; None without it.
 
     Raises:
         UserError: it is no such description.
@@ -72,41 +71,50 @@ def from_tf_config(environment: Mapping[str, str]) -> Cluster | None:
         config = json.loads(environment["TF_CONFIG"])
         (kind,) = config["cluster"]
         addresses, task = config["cluster"]["worker"], config["task"]
-        fits = kind == task["type"] == "worker" and all(isinstance(address, str) for address in addresses)
-        index = int(task["index"])
+        fits = kind == task["type"] == "worker" and isinstance(addresses, list)
+        fits = fits and all(isinstance(address, str) for address in addresses)
+        index = int(str(task["index"]))  # so that 1.5 and true are none
     except (ValueError, KeyError, TypeError):
         fits = False
     if not fits:
         raise UserError(f"TF_CONFIG should be like {EXAMPLE}; it is {environment['TF_CONFIG']}")
-    return _several(addresses, index)
+    return Cluster(tuple(addresses), index)
 
 
 def from_slurm(environment: Mapping[str, str]) -> Cluster | None:
-    """The tasks of the job step that ``srun`` has started; None without one, or of one task.
+    """The tasks of the job step that ``srun`` has started; None without one.
 
     SLURM numbers the tasks machine by machine, unless ``srun --distribution`` asks for something else.
+
+    Raises:
+        UserError: a variable of SLURM's is missing, or they don't fit each other.
     """
-    if int(environment.get("SLURM_STEP_NUM_TASKS", "1")) == 1:
+    if "SLURM_STEP_NUM_TASKS" not in environment:
         return None
-    hosts = _hosts(environment["SLURM_STEP_NODELIST"])
-    tasks = list(_repeated(environment["SLURM_STEP_TASKS_PER_NODE"]))
-    port = SLURM_FIRST_PORT + int(environment["SLURM_JOB_ID"]) % SLURM_JOBS * SLURM_PORTS_A_JOB
-    addresses = [f"{host}:{port + task}" for host, count in zip(hosts, tasks, strict=True) for task in range(count)]
-    return _several(addresses, int(environment["SLURM_PROCID"]))
+    try:
+        hosts = _hosts(environment["SLURM_STEP_NODELIST"])
+        tasks = list(_repeated(environment["SLURM_STEP_TASKS_PER_NODE"]))
+        port = SLURM_FIRST_PORT + int(environment["SLURM_JOB_ID"]) % SLURM_JOBS * SLURM_PORTS_A_JOB
+        addresses = [f"{host}:{port + task}" for host, count in zip(hosts, tasks, strict=True) for task in range(count)]
+        return Cluster(tuple(addresses), int(environment["SLURM_PROCID"]))
+    except (KeyError, ValueError) as error:
+        raise UserError(f"SLURM's variables don't tell the tasks of this step ({error}); start it by `srun`") from None
 
 
 def from_kubernetes(environment: Mapping[str, str]) -> Cluster | None:
-    """The pods of an indexed job whose template lists their hosts in ``WORKERS``, comma-separated; None without it."""
+    """The pods of an indexed job whose template lists their hosts in ``WORKERS``, comma-separated; None without it.
+
+    Raises:
+        UserError: the index of the pod is no number.
+    """
     if not environment.get("WORKERS") or "JOB_COMPLETION_INDEX" not in environment:
         return None
     hosts = [host.strip() for host in environment["WORKERS"].split(",")]
     addresses = [host if ":" in host else f"{host}:{PORT}" for host in hosts]
-    return _several(addresses, int(environment["JOB_COMPLETION_INDEX"]))
-
-
-def _several(addresses: list[Any], index: int) -> Cluster | None:
-    cluster = Cluster(tuple(addresses), index)
-    return cluster if cluster.others else None
+    index = environment["JOB_COMPLETION_INDEX"]
+    if not index.isdecimal():
+        raise UserError(f"JOB_COMPLETION_INDEX should be the number of this pod, from 0; it is {index!r}")
+    return Cluster(tuple(addresses), int(index))
 
 
 def _hosts(nodes: str) -> Iterator[str]:

@@ -123,7 +123,7 @@ def _listener(cluster: Cluster) -> socket.socket:
 
 
 def _answer(listener: socket.socket, answer: dict[str, Any]) -> tuple[int, dict[str, str]]:
-    """Answer one question, or wait a second for none; who asks with which inputs, which are empty if nobody does."""
+    """Answer one question. Returns the asking worker's index and inputs; (-1, {}) if none came within a second."""
     try:
         connection, _ = listener.accept()
         with connection:

@@ -36,7 +36,7 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
     Raises:
         UserError: there is no such file, or it is no model that names its classes.
     """
-    with _member(path, CLASSES, "does not name its classes, as `train` lets it") as names:
+    with _member(path, CLASSES, "does not name its classes, as models written by `train` do") as names:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError(f"{CLASSES} is no list of names")
         if len(set(names)) < len(names):

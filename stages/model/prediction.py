@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stages.common.console import UserError, progress
 from stages.model import memory
-from stages.model.backend import keras, tf
+from stages.model.backend import keras, require_temporary_files, tf
 from stages.splits import packed
 
 # Images of a batch; larger ones leave the processor's cache and are slower. With 100, 37, 12 or 2 an image's place in
@@ -25,6 +25,7 @@ def predictor(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.fl
     An image's probabilities depend neither on the other images nor on their number nor on its place among them: each
     batch is full, its last places taken by black images. TensorFlow runs batches side by side.
     """
+    require_temporary_files()
     size = memory.batch_size(model, PREDICTION_BATCHES)
 
     @tf.function(input_signature=[tf.TensorSpec(model.input_shape, tf.uint8)])

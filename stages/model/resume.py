@@ -6,11 +6,14 @@ the stage's outs, which DVC deletes before a stage runs, and is removed when the
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
+import os
 import platform
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.common.console import UserError
 from stages.common.files import atomic_file
 from stages.common.parameter_file import Section
 from stages.model.backend import keras, tf
@@ -27,7 +31,34 @@ from stages.model.workers import Workers
 from stages.splits import packed
 from stages.splits.packed import Split
 
-CODE = ("stages.common.", "stages.model.", "stages.splits.")  # that the weights depend on
+CODE = ("__init__.py", "train.py", "common", "model", "splits")  # in stages/: what dvc.yaml names as train's own
+
+
+@contextmanager
+def reserved(path: Path) -> Iterator[None]:
+    """Let no other process keep its training in ``path`` during the block.
+
+    One may be left by a ``dvc repro`` that was killed alone: it would replace the results of a later one by its own.
+
+    Raises:
+        UserError: another process does so.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_suffix(".lock"), "a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given up when the process ends, however it does
+        except BlockingIOError:
+            lock.seek(0)
+            other = lock.read()
+            raise UserError(
+                f"another training runs in this folder, process {other}; wait for it, or end it by `kill {other}`"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
 
 
 class Fingerprint(NamedTuple):
@@ -63,8 +94,7 @@ class ResumePoint:
     def load(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, workers: Workers) -> TrainingState | None:
         """Bring ``model`` and ``optimizer`` to the resume point and return the state; None where there is none.
 
-        A point that is damaged, or was left by a training with other parameters, data, code or versions, is thrown
-        away.
+        A point that is damaged, or was written for other parameters, data, code or versions, is discarded.
         """
         content = workers.from_first(self.path.read_bytes() if self.path and self.path.exists() else None)
         if content is None:
@@ -74,7 +104,7 @@ class ResumePoint:
                 arrays: dict[str, NDArray[Any]] = dict(loaded)
             header = json.loads(arrays["header"].tobytes())
             if tuple(header["fingerprint"]) != self.fingerprint:
-                self._throw_away("it is of other parameters, data, code or versions")
+                self._discard("written for other parameters, data, code or versions")
                 return None
             state = _state(header["state"], arrays)
             variables = _variables(model, optimizer)
@@ -82,25 +112,27 @@ class ResumePoint:
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
         except Exception as error:  # a damaged zip raises NotImplementedError, RuntimeError and TokenError too
-            self._throw_away(f"it is damaged ({type(error).__name__})")
+            self._discard(f"damaged: {type(error).__name__}")
             return None
         if self.path:
             print(f"train: goes on after epoch {len(state.history)}, from {self.path}", flush=True)
         return state
 
-    def _throw_away(self, reason: str) -> None:
+    def _discard(self, reason: str) -> None:
         if self.path:
-            print(f"train: throws away {self.path}, {reason}, and starts anew", flush=True)
+            print(f"train: discards {self.path} ({reason}) and starts from epoch 1", flush=True)
             self.path.unlink(missing_ok=True)
 
 
 def fingerprint(seed: int, sections: list[Section], data: list[Split]) -> Fingerprint:
     """Digests of the parameters, the data, this program's code and the versions it runs on."""
     versions = [tf.__version__, keras.__version__, np.__version__, platform.python_version()]
+    stages = Path(__file__).parents[1]
     code = hashlib.sha256()
-    own = (module for name, module in sys.modules.items() if name.startswith(CODE))
-    for file in sorted(filter(None, {getattr(module, "__file__", None) for module in own})):
-        code.update(Path(file).read_bytes())
+    for entry in (stages / name for name in CODE):
+        for file in sorted(entry.rglob("*.py")) if entry.is_dir() else [entry]:
+            code.update(f"{file.relative_to(stages)} {file.stat().st_size} ".encode())
+            code.update(file.read_bytes())
     pixels = hashlib.sha256()
     for split in data:
         pixels.update(f"{split.classes} {split.folder_sizes} {split.images.shape}".encode())

@@ -54,5 +54,5 @@ class Train(Section):
     @model_validator(mode="after")
     def _nesterov_momentum_is_of_sgd(self) -> Train:
         if self.nesterov and not (self.optimizer == "sgd" and self.momentum > 0):
-            raise ValueError("nesterov should be false but with the optimizer sgd and a momentum above 0")
+            raise ValueError("nesterov: true needs the optimizer sgd and a momentum above 0")
         return self

@@ -28,12 +28,15 @@ class Patience:
     waited: int = 0
 
     def ended(self, value: float) -> bool:
-        """Take in an epoch's value; whether ``patience`` epochs have now passed without an improvement."""
+        """Add an epoch's value; whether ``patience`` epochs have now passed without an improvement.
+
+        If so, counting begins again.
+        """
         if value < self.best - self.min_delta:
             self.best, self.waited = value, 0
             return False
-        self.waited += 1
-        return self.waited >= self.patience
+        self.waited = (self.waited + 1) % self.patience
+        return self.waited == 0
 
 
 @dataclass
@@ -71,14 +74,13 @@ class TrainingState:
             stop=Patience(stop.patience, stop.min_delta) if stop else None,
         )
 
-    def take_in(self, epoch: Epoch, recipe: Train, weights: list[NDArray[np.float32]]) -> None:
+    def update(self, epoch: Epoch, recipe: Train, weights: list[NDArray[np.float32]]) -> None:
         """Add a finished epoch: keep ``weights`` if it is the best, drop the learning rate, or stop."""
         self.history.append(epoch)
         value = epoch.val_loss if recipe.monitor == "val_loss" else -epoch.val_accuracy
         if value < self.best or not self.best_weights:
             self.best_epoch, self.best, self.best_weights = epoch.epoch, value, weights
         if self.drop and isinstance(recipe.schedule, schedules.Plateau) and self.drop.ended(value):
-            self.drop.waited = 0
             self.drops.append(epoch.epoch)
             self.learning_rate *= recipe.schedule.factor
         self.stopped_early = bool(self.stop and self.stop.ended(value))

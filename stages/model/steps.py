@@ -81,9 +81,9 @@ def build(
             probabilities = network(images, training=True)
             share_of_mean = weight * tf.reduce_sum(minimised(labels, probabilities)) / batch_size
         gradients = tape.gradient(share_of_mean, weights)
-        share = weight * tf.cast(tf.size(labels), tf.float32) / batch_size
+        weight_in_batch = weight * tf.cast(tf.size(labels), tf.float32) / batch_size
         sums = weight * loss_and_correct(labels, probabilities)
-        return [*gradients, *(share * statistic.value for statistic in statistics), sums]
+        return [*gradients, *(weight_in_batch * statistic.value for statistic in statistics), sums]
 
     @tf.function(
         input_signature=[

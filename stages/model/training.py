@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stages.common import arithmetic
 from stages.common.console import UserError
 from stages.model import augmentation, memory, network, optimizers, steps, workers
-from stages.model.backend import keras
+from stages.model.backend import keras, require_temporary_files
 from stages.model.batches import EpochOrder, epoch_order
 from stages.model.cluster import Cluster
 from stages.model.history import Epoch, Training
@@ -69,6 +69,7 @@ def train(
         UserError: the network can't be built for images of this size; the training diverged; or the workers don't come
             together, have other inputs, or lose one of them.
     """
+    require_temporary_files()
     inputs = fingerprint(seed, [model, recipe], [training, validation])
     with workers.together(cluster, recipe.all_reduce, inputs._asdict()) as team:
         if recipe.arithmetic == "fastest":
@@ -94,7 +95,7 @@ def train(
                 epoch = Epoch(number, loss, accuracy, *evaluate(), rates[len(rates) // 2])
                 if not math.isfinite(epoch.loss + epoch.val_loss):  # and so are the weights, for good
                     raise UserError(f"the training diverged in epoch {number}; lower train.learning_rate")
-                state.take_in(epoch, recipe, trained.get_weights())
+                state.update(epoch, recipe, trained.get_weights())
             point.save(state, trained, optimizer)
             on_epoch(state)
     trained.set_weights(state.best_weights)
@@ -135,15 +136,15 @@ def _run_epoch(
     calls = [slice(first, first + a_call) for first in range(0, len(rates), a_call)]
     shares = [order.share(batches, share, parts) for batches in calls]
     sums = np.zeros(2)
-    packed.bring(split.images, shares[0][0])
+    packed.prefetch(split.images, shares[0][0])
     for following, (batches, (rows, cuts)) in enumerate(zip(calls, shares, strict=True), start=1):
         images = split.images[rows]
         if following < len(shares):
-            packed.bring(split.images, shares[following][0])  # while TensorFlow works on these
+            packed.prefetch(split.images, shares[following][0])  # while TensorFlow works on these
         sizes = np.diff(order.bounds)[batches]
         learning_rates = np.array(rates[batches], np.float32)
         sums += take_steps(images, split.labels[rows], drawn[rows], cuts, sizes, learning_rates).numpy()
-        packed.release(split.images)
+        packed.drop_pages(split.images)
         on_images(int(sizes.sum()))
     loss, accuracy = sums / len(order.rows)
     return float(loss), float(accuracy)

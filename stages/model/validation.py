@@ -49,7 +49,7 @@ def evaluation(network: keras.Model, split: Split, workers: Workers) -> Callable
             rows = slice(first + size * share.start, min(first + size * share.stop, end))
             of_batches = workers.gathered(by_batch(split.images[rows], split.labels[rows]), batches).numpy()
             sums += functools.reduce(np.add, of_batches)  # one after the other, in float32
-            packed.release(split.images)
+            packed.drop_pages(split.images)
         loss, accuracy = sums / len(split.labels)
         return float(loss), float(accuracy)
 

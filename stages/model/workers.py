@@ -169,7 +169,7 @@ class Ring(Team):
 def together(
     cluster: Cluster | None, all_reduce: Literal["gathered", "ring"], inputs: Mapping[str, str]
 ) -> Iterator[Workers]:
-    """The workers of ``cluster``, once all are there; this process alone without one.
+    """The workers of ``cluster``, once all are there; this process alone if there are no others.
 
     Args:
         all_reduce: how they sum.
@@ -178,7 +178,7 @@ def together(
     Raises:
         UserError: the workers do not come together, or in the block one of them is lost.
     """
-    if cluster is None:
+    if cluster is None or not cluster.others:
         yield Workers()
         return
     meeting.meet(cluster, inputs)

@@ -28,10 +28,20 @@ def test_tf_config_names_the_workers() -> None:
     assert from_tf_config(tf_config(["[fe80::1]:22", "two:22"], "0")) == Cluster(("[fe80::1]:22", "two:22"), 0)
 
 
-def test_without_tf_config_or_with_one_worker_a_process_is_alone() -> None:
+def test_without_tf_config_a_process_is_alone() -> None:
     assert from_tf_config({}) is None
     assert from_tf_config({"TF_CONFIG": ""}) is None
-    assert from_tf_config(tf_config(["one:2222"], 0)) is None
+
+
+def test_one_worker_is_a_cluster_without_others() -> None:
+    slurm = {"SLURM_STEP_NODELIST": "n1", "SLURM_STEP_TASKS_PER_NODE": "1", "SLURM_STEP_NUM_TASKS": "1"}
+    for cluster in (
+        from_tf_config(tf_config(["one:2222"], 0)),
+        from_slurm(SLURM | slurm | {"SLURM_PROCID": "0"}),
+        from_kubernetes({"JOB_COMPLETION_INDEX": "0", "WORKERS": "train-0.train"}),
+    ):
+        assert cluster is not None
+        assert (cluster.index, cluster.others) == (0, [])
 
 
 def test_a_cluster_written_as_tf_config_is_read_as_the_same() -> None:
@@ -47,6 +57,9 @@ def test_a_cluster_written_as_tf_config_is_read_as_the_same() -> None:
         ({"TF_CONFIG": '{"cluster": {"worker": ["a:1", "b:1"]}}'}, "TF_CONFIG should be like"),
         (tf_config(["a:1", "b:1"], 0, kind="ps"), "TF_CONFIG should be like"),
         (tf_config(["a:1", 2], 0), "TF_CONFIG should be like"),
+        (tf_config("a:1,b:2", 0), "TF_CONFIG should be like"),
+        (tf_config(["a:1", "b:1"], 1.7), "TF_CONFIG should be like"),
+        (tf_config(["a:1", "b:1"], True), "TF_CONFIG should be like"),
         (tf_config(["a:1", "b:1"], 2), "there are 2 workers, numbered from 0; this one can't be 2"),
         (tf_config(["a", "b:1"], 0), "should be host:port, port 1 to 65535; it is a"),
         (tf_config(["a:70000", "b:1"], 0), "port 1 to 65535; it is a:70000"),
@@ -101,10 +114,22 @@ def test_the_variables_that_a_user_has_printed_name_four_workers_of_one_machine(
     assert from_slurm(printed) == Cluster(tuple(f"t-cn0117:{21860 + task}" for task in range(4)), 1)
 
 
-def test_a_step_of_one_task_and_a_batch_script_are_no_workers() -> None:
+def test_a_batch_script_of_slurm_is_no_worker() -> None:
     assert from_slurm({}) is None
     assert from_slurm({"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_NTASKS": "4"}) is None
-    assert from_slurm(SLURM | {"SLURM_STEP_NUM_TASKS": "1"}) is None
+
+
+@pytest.mark.parametrize("missing", sorted(set(SLURM) - {"SLURM_STEP_NUM_TASKS"}))
+def test_variables_of_slurm_that_are_missing_or_do_not_fit_are_an_error(missing: str) -> None:
+    with pytest.raises(UserError, match=rf"don't tell the tasks of this step \('{missing}'\)"):
+        from_slurm({name: value for name, value in SLURM.items() if name != missing})
+    with pytest.raises(UserError, match="don't tell the tasks of this step"):
+        from_slurm(SLURM | {"SLURM_STEP_TASKS_PER_NODE": "2"})
+
+
+def test_an_index_of_a_pod_that_is_no_number_is_an_error() -> None:
+    with pytest.raises(UserError, match="JOB_COMPLETION_INDEX should be the number of this pod, from 0; it is ''"):
+        from_kubernetes({"JOB_COMPLETION_INDEX": "", "WORKERS": "a,b"})
 
 
 def test_the_pods_of_an_indexed_job_are_workers_if_their_hosts_are_listed() -> None:

@@ -130,7 +130,7 @@ def test_what_was_read_of_a_split_does_not_stay_in_memory(tmp_path: Path) -> Non
     file = tmp_path / "split/images.npy"
     everything = int(np.sum(split.images, dtype=np.int64))
     assert resident(file) > file.stat().st_size // 2
-    packed.release(split.images[3:])
+    packed.drop_pages(split.images[3:])
     assert resident(file) == 0
     assert sum(int(np.sum(piece, dtype=np.int64)) for piece in packed.pieces(split.images, 7)) == everything
     assert resident(file) == 0

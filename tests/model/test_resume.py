@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from stages.model import training
 from stages.model.history import Training
-from stages.model.resume import Fingerprint, fingerprint
+from stages.model.resume import CODE, Fingerprint, fingerprint
 from stages.model.state import TrainingState
 from stages.splits.packed import Split
 from tests.defaults import EVERY_PART_OF_A_RECIPE
@@ -57,13 +61,13 @@ def test_a_killed_training_ends_in_equal_weights(
     assert run(tmp_path / "point.npz", *splits, **changes) == whole
 
 
-def test_a_point_of_other_inputs_is_thrown_away_and_said_so(
+def test_a_point_of_other_inputs_is_discarded_and_said_so(
     tmp_path: Path, training_split: Split, validation_split: Split, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(tmp_path / "point.npz", training_split, validation_split)
     capsys.readouterr()
     _, course = run(tmp_path / "point.npz", training_split, validation_split, learning_rate=0.04)
-    assert "throws away" in capsys.readouterr().out
+    assert "discards" in capsys.readouterr().out
     assert course.epochs[0].learning_rate == 0.04
 
 
@@ -78,7 +82,7 @@ def test_a_point_of_other_inputs_is_thrown_away_and_said_so(
         lambda content: re.sub(rb"(PK\x01\x02.{6})\0\0", rb"\1\007\0", content, count=1, flags=re.DOTALL),
     ],
 )
-def test_a_damaged_point_is_thrown_away_and_said_so(
+def test_a_damaged_point_is_discarded_and_said_so(
     tmp_path: Path,
     training_split: Split,
     validation_split: Split,
@@ -90,7 +94,25 @@ def test_a_damaged_point_is_thrown_away_and_said_so(
     point.write_bytes(damaged(point.read_bytes()))
     capsys.readouterr()
     assert run(point, training_split, validation_split) == whole
-    assert "it is damaged" in capsys.readouterr().out
+    assert "(damaged: " in capsys.readouterr().out
+
+
+def test_the_fingerprint_is_of_the_code_that_dvc_names_as_that_of_train() -> None:
+    deps = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]["train"]["deps"]
+    assert {f"stages/{name}" for name in CODE} == {dep for dep in deps if dep.startswith("stages/")}
+
+
+@pytest.mark.parametrize("file", ["__init__.py", "train.py", "model/steps.py", "common/files.py"])
+def test_a_training_does_not_go_on_after_a_change_of_its_code(file: str, tmp_path: Path) -> None:
+    shutil.copytree("stages", tmp_path / "stages")
+    program = "from stages.model.resume import fingerprint; print(fingerprint(1, [], []).code)"
+    codes = set()
+    for text in ("", "", "# a line"):
+        with (tmp_path / "stages" / file).open("a") as appended:
+            appended.write(text)
+        done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+        codes.add(done.stdout)
+    assert len(codes) == 2
 
 
 def test_the_fingerprint_tells_parameters_and_data_apart(training_split: Split, validation_split: Split) -> None:

@@ -160,7 +160,7 @@ def test_a_model_is_not_saved_without_a_name_for_each_output(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("member", "problem"),
     [
-        (None, "does not name its classes, as `train` lets it; run `dvc repro train`"),
+        (None, "does not name its classes, as models written by `train` do; run `dvc repro train`"),
         ('["cat", "dog", "frog"]', "has 2 outputs and names 3 classes; run `dvc repro train`"),
         ('["cat", "cat"]', "can't be opened as this pipeline's model (classes.json has a name twice)"),
         ('{"cat": 0, "dog": 1}', "can't be opened as this pipeline's model (classes.json is no list of names)"),

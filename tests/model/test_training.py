@@ -74,7 +74,6 @@ def test_a_plateau_is_what_keras_callbacks_call_one(seed: int) -> None:
     for epoch, loss in enumerate(losses):
         callbacks.on_epoch_end(epoch, {"val_loss": loss})
         if drop.ended(loss):
-            drop.waited = 0
             rate *= 0.1
         stopped = stop.ended(loss)
         assert float(model.optimizer.learning_rate) == pytest.approx(rate)

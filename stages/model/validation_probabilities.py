@@ -1,4 +1,4 @@
-"""The trained model's probabilities for the validation images, as ``train`` wrote them."""
+"""The trained model's probabilities for the validation images: ``train`` writes them, ``validate`` reads them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.common.files import written_by
+from stages.common.files import write_array, written_by
+
+
+def write(path: Path, probabilities: NDArray[np.float32]) -> None:
+    """Write the probabilities, shape (images, classes), in NumPy's own format."""
+    write_array(path, probabilities)
 
 
 def load(path: Path, count: int) -> NDArray[np.float32]:
-    """Read the probabilities of ``count`` images.
+    """Read what :func:`write` wrote for ``count`` images.
 
     Returns:
         float32, shape (count, classes); each row sums to 1.
