@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,19 @@ def folder_or_file(module: Path) -> str:
 def test_a_stage_imports_only_what_its_deps_name_and_each_dep_is_used(name: str) -> None:
     code = {dep for dep in paths(STAGES[name]["deps"]) if dep.startswith("stages/")}
     assert code == {folder_or_file(module) for module in with_all_imports(Path("stages", f"{name}.py"))}
+
+
+def test_the_folders_import_as_the_page_on_architecture_says_and_never_in_a_circle() -> None:
+    imports: dict[str, set[str]] = {}
+    for file in Path("stages").glob("*/*.py"):
+        imports.setdefault(file.parent.name, set()).update(module.parts[1] for module in imported(file))
+    downwards = ["experiments", "page", "evaluation", "model", "dataset", "cifar10", "splits", "common"]
+    for folder, others in imports.items():
+        assert others <= set(downwards[downwards.index(folder) :])
+    for line in Path("docs/architecture.md").read_text().splitlines():
+        if row := re.match(r"\| \[`stages/(\w+)`\].*\|([^|]*)\|$", line):
+            assert imports.pop(row[1]) - {row[1]} == set(re.findall(r"`(\w+)`", row[2])), line
+    assert not imports
 
 
 def test_an_edit_in_a_folder_reruns_the_stages_that_use_it() -> None:

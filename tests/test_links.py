@@ -75,6 +75,12 @@ def test_every_relative_link_of_every_page_leads_to_a_file_and_a_heading_of_the_
     assert [each for each in problems if each] == []
 
 
+def test_a_link_that_is_called_like_a_module_leads_to_it(files: set[str]) -> None:
+    for page in (name for name in files if name.endswith(".md")):
+        for text, target in re.findall(r"\[`([\w/.]+\.py)`\]\(([^)]*)\)", (ROOT / page).read_text()):
+            assert target.endswith(text), f"{page}: [{text}]({target})"
+
+
 def test_every_page_is_linked_from_the_readme(files: set[str]) -> None:
     linked = {link.partition("#")[0] for link in links((ROOT / "README.md").read_text())}
     pages = {name for name in files if re.fullmatch(r"docs/.*\.md|[A-Z]+\.md", name)} - {"README.md"}

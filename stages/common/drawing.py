@@ -21,7 +21,12 @@ def _without_settings_file() -> Iterator[None]:
     """
     here = Path.cwd()
     configuration = os.environ.get("MPLCONFIGDIR")
-    with TemporaryDirectory() as empty:
+    try:
+        folder = TemporaryDirectory()
+    except FileNotFoundError:  # all disks are full, of which the stage tells when it writes
+        yield
+        return
+    with folder as empty:
         os.chdir(empty)
         os.environ["MPLCONFIGDIR"] = empty
         try:
@@ -38,23 +43,26 @@ with _without_settings_file():
     import matplotlib  # noqa: F401
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 __all__ = [
+    "BLUE",
+    "LONGEST_NAME",
+    "ORANGE",
     "Axes",
     "ConstrainedLayoutEngine",
     "Figure",
-    "FigureCanvasAgg",
     "FuncFormatter",
     "MaxNLocator",
     "PercentFormatter",
     "drawable",
 ]
 
+# Okabe and Ito's colours (2008), which colour-blind people can tell apart.
+BLUE, ORANGE = "#0072B2", "#D55E00"
 LONGEST_NAME = 32  # characters; a longer name would leave no room for the picture
 
 

@@ -1,4 +1,4 @@
-"""Drops the user's environment variables for other work, which could change the results.
+"""Drops environment variables that the user has set for other work and that could change results.
 
 Many variables change what a library computes, or end in a traceback if they are meant for another version. DVC does not
 see them change; the pipeline's settings are those of ``params.yaml`` alone. So the libraries' variables are dropped

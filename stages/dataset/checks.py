@@ -6,17 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.common.rounding import number, percent
-
-if TYPE_CHECKING:  # the parameters' section is made from the checks, and what those check is of no use to it
-    from stages.dataset.image_folders import ImageFolder
-    from stages.dataset.inspection import Inspection
-    from stages.dataset.settings import Dataset, Severity
+from stages.dataset.image_folders import ImageFolder
+from stages.dataset.inspection import Inspection
+from stages.dataset.settings import Dataset, Severity
 
 KEPT = 1000  # issues of a check that are listed; a dataset full of duplicates would have millions
 NAMED_CLASSES = 5  # in one message
@@ -43,7 +41,7 @@ class Outcome(NamedTuple):
     sample: tuple[Issue, ...]
 
 
-Check: TypeAlias = "Callable[[Inspection, Dataset], Iterable[Issue]]"
+Check: TypeAlias = Callable[[Inspection, Dataset], Iterable[Issue]]
 
 
 def run(inspection: Inspection, dataset: Dataset) -> list[Outcome]:

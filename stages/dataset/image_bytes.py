@@ -41,7 +41,7 @@ def zip_directory(path: Path) -> list[zipfile.ZipInfo]:
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise UnreadableError(f"is no sound zip file: {error}") from error
     except OSError as error:
-        raise UnreadableError(f"can't be opened: {error.strerror}") from error
+        raise UnreadableError(cannot_open(error)) from error
     size = path.stat().st_size
     if sum(info.compress_size for info in infos) > size or not all(0 <= info.header_offset < size for info in infos):
         raise UnreadableError("is no sound zip file: its members overlap, or lie outside of it")
@@ -65,6 +65,10 @@ def zip_entry(info: zipfile.ZipInfo) -> ZipEntry:
     return ZipEntry(info.header_offset, info.compress_size, info.file_size, info.CRC, deflated)
 
 
+def cannot_open(error: OSError) -> str:
+    return f"can't be opened: {error.strerror}"
+
+
 def too_large(size: int) -> str:
     return f"has {size:,} bytes; an image may have {MAX_IMAGE_BYTES:,} at most"
 
@@ -74,7 +78,7 @@ def read_file(path: Path) -> bytes:
         with open(path, "rb") as file:
             data = file.read(MAX_IMAGE_BYTES + 1)
     except OSError as error:
-        raise UnreadableError(f"can't be opened: {error.strerror}") from error
+        raise UnreadableError(cannot_open(error)) from error
     if len(data) > MAX_IMAGE_BYTES:
         raise UnreadableError("has grown since it was listed")
     return data

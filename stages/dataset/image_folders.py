@@ -32,7 +32,7 @@ from stages.common.console import UserError
 from stages.common.file_names import printable, refusal
 from stages.dataset import image_bytes
 from stages.dataset.dvc_cache import cache_of
-from stages.dataset.image_bytes import UnreadableError, ZipEntry
+from stages.dataset.image_bytes import UnreadableError, ZipEntry, cannot_open
 from stages.dataset.litter import is_litter_file, is_litter_folder, is_note
 from stages.dataset.zip_names import member_name
 
@@ -223,7 +223,7 @@ def _list_folder(root: Path, folder: Path, name: str) -> ImageFolder:
             with os.scandir(folder / parent) as scanned:
                 entries = list(scanned)
         except OSError as error:
-            listing.refuse(parent, f"can't be opened: {error.strerror}")
+            listing.refuse(parent, cannot_open(error))
             continue
         for entry in entries:
             path = parent + entry.name
@@ -248,7 +248,7 @@ def _list_folder(root: Path, folder: Path, name: str) -> ImageFolder:
                 try:
                     size = entry.stat().st_size
                 except OSError as error:  # of a folder that may be listed and not entered
-                    listing.refuse(path, f"can't be opened: {error.strerror}")
+                    listing.refuse(path, cannot_open(error))
                     continue
                 if size > image_bytes.MAX_IMAGE_BYTES:
                     listing.refuse(path, image_bytes.too_large(size))

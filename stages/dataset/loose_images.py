@@ -16,7 +16,14 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.dataset.image_bytes import MAX_IMAGE_BYTES, UnreadableError, member_problem, zip_directory, zip_entry
+from stages.dataset.image_bytes import (
+    MAX_IMAGE_BYTES,
+    UnreadableError,
+    cannot_open,
+    member_problem,
+    zip_directory,
+    zip_entry,
+)
 from stages.dataset.image_folders import Member, reader
 from stages.dataset.litter import is_litter_file, is_litter_folder, is_note
 from stages.dataset.zip_names import member_name
@@ -47,7 +54,7 @@ def find_images(places: Iterable[str]) -> Iterator[LooseImage]:
                 found = True
                 yield image
         except OSError as error:
-            yield _unreadable(place, _cannot_open(error))
+            yield _unreadable(place, cannot_open(error))
         else:
             if not found:
                 yield _unreadable(place, "holds no images")
@@ -77,7 +84,7 @@ def _in_folder(folder: Path) -> Iterator[LooseImage]:
                 path = Path(parent, name)
                 yield LooseImage(str(path), partial(_read_file, path))
     for failure in failures:
-        yield _unreadable(str(failure.filename), _cannot_open(failure))
+        yield _unreadable(str(failure.filename), cannot_open(failure))
 
 
 def _in_zip(path: Path) -> Iterator[LooseImage]:
@@ -109,7 +116,7 @@ def _read_file(path: Path) -> bytes:
         with path.open("rb") as file:
             return _not_too_large(file.read(MAX_IMAGE_BYTES + 1))
     except OSError as error:
-        raise UnreadableError(_cannot_open(error)) from error
+        raise UnreadableError(cannot_open(error)) from error
 
 
 def _read_member(read: Callable[[Member], bytes], info: zipfile.ZipInfo) -> bytes:
@@ -122,10 +129,6 @@ def _not_too_large(data: bytes) -> bytes:
     if len(data) > MAX_IMAGE_BYTES:
         raise UnreadableError(f"has more than {MAX_IMAGE_BYTES:,} bytes")
     return data
-
-
-def _cannot_open(error: OSError) -> str:
-    return f"can't be opened: {error.strerror}"
 
 
 def _unreadable(name: str, reason: str) -> LooseImage:

@@ -13,7 +13,6 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, 
 
 from stages.common.file_names import refusal
 from stages.common.parameter_file import Fraction, PositiveInt, Section, Share
-from stages.dataset.checks import CHECKS
 from stages.splits.packed import Resize
 
 NO_GROUP = "none"  # not null, which DVC writes as nothing when it edits the file
@@ -59,7 +58,24 @@ Severity = Literal["error", "warning", "off"]
 class Checks(Section):
     """What a finding of each check on the dataset does: a key for each function in ``stages/dataset/checks.py``."""
 
-    __annotations__ = dict.fromkeys(CHECKS, Severity)  # of which pydantic makes the fields
+    missing_folder: Severity
+    unsafe_file: Severity
+    misplaced_file: Severity
+    empty_class: Severity
+    class_set: Severity
+    class_count: Severity
+    folder_size: Severity
+    unreadable_image: Severity
+    converted_image: Severity
+    blank_image: Severity
+    class_imbalance: Severity
+    exact_duplicate: Severity
+    leakage: Severity
+    label_conflict: Severity
+    near_duplicate: Severity
+    near_leakage: Severity
+    channel_drift: Severity
+    class_drift: Severity
 
     def severity(self, check: str) -> Severity:
         """The severity of the check of this name."""

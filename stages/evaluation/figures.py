@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from stages.common.drawing import (
+    BLUE,
     LONGEST_NAME,
+    ORANGE,
     Axes,
     ConstrainedLayoutEngine,
     Figure,
-    FigureCanvasAgg,
     MaxNLocator,
     PercentFormatter,
     drawable,
@@ -24,8 +25,7 @@ from stages.evaluation.scores import Scores, drawn_curves
 from stages.model.history import Training
 
 WIDTH = 12.0  # inches: 1200 pixels at 100 dots per inch, which fit with DVC's frame into a window of 1280
-# Okabe and Ito's colours (2008), which colour-blind people can tell apart.
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#595959"
+GREY = "#595959"
 # Tol's "muted" colours, made for the same purpose, and black; line styles distinguish more than ten curves.
 CURVE_COLOURS = (
     "#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499", "#000000",
@@ -152,9 +152,7 @@ def reliability(bins: Sequence[Bin], title: str) -> Figure:
 
 
 def _figure(height: float) -> Figure:
-    figure = Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
 
 
 def _mark_events(axes: Axes, training: Training) -> None:

@@ -99,12 +99,8 @@ def evaluate(labels: NDArray[np.int32], probabilities: NDArray[np.float32], clas
         classes: the names of the classes.
 
     Raises:
-        UserError: the model has another number of classes, or a probability is not a number.
+        UserError: a probability is not a number.
     """
-    if probabilities.shape[1] != len(classes):
-        raise UserError(
-            f"the model has {probabilities.shape[1]} classes, the split {len(classes)}; train it on these (`dvc repro`)"
-        )
     if not np.isfinite(probabilities).all():
         raise UserError("the model's probabilities are not numbers: training diverged; lower train.learning_rate")
     predicted = probabilities.argmax(axis=1)

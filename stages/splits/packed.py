@@ -97,10 +97,10 @@ def pieces(images: NDArray[np.uint8], count: int) -> Iterator[NDArray[np.uint8]]
     """Yield ``images``, ``count`` at a time, and drop each piece from memory before the next."""
     for first in range(0, len(images), count):
         yield images[first : first + count]
-        release(images)
+        drop_pages(images)
 
 
-def release(images: NDArray[np.uint8]) -> None:
+def drop_pages(images: NDArray[np.uint8]) -> None:
     """Free the memory of ``images`` if they are a memory map.
 
     The pages read from a map count as the process's memory, which would grow to the whole dataset. Pages that are read
@@ -111,7 +111,7 @@ def release(images: NDArray[np.uint8]) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def bring(images: NDArray[np.uint8], rows: NDArray[np.int32]) -> None:
+def prefetch(images: NDArray[np.uint8], rows: NDArray[np.int32]) -> None:
     """Let the system read these rows of a whole split from the disk, side by side, without waiting for them.
 
     From then on it reads nothing beside what is asked for. By itself it takes each read for the beginning of a longer

@@ -189,11 +189,6 @@ def test_the_loss_of_a_perfect_model_is_0_without_a_sign() -> None:
     assert str(scores.evaluate(np.array([0], np.int32), np.array([[1.0, 0.0]], np.float32), names(2)).loss) == "0.0"
 
 
-def test_a_model_of_other_classes_is_an_error() -> None:
-    with pytest.raises(UserError, match="the model has 2 classes, the split 3;"):
-        scores.evaluate(np.array([0], np.int32), np.array([[0.5, 0.5]], np.float32), names(3))
-
-
 def test_probabilities_of_a_diverged_training_are_an_error() -> None:
     with pytest.raises(UserError, match="training diverged"):
         scores.evaluate(np.array([0], np.int32), np.array([[np.nan, 0.5]], np.float32), names(2))

@@ -69,7 +69,7 @@ def test_rows_that_are_to_be_brought_come_by_themselves_and_most_others_do_not(t
     pages = {page for first, last in ends for page in range(first // mmap.PAGESIZE, last // mmap.PAGESIZE + 1)}
 
     def are_there() -> bool:
-        packed.bring(images, rows)  # again and again, because a busy system may leave advice unheard
+        packed.prefetch(images, rows)  # again and again, because a busy system may leave advice unheard
         return pages_in_memory(images) >= pages
 
     until(are_there, seconds=60)
@@ -78,4 +78,4 @@ def test_rows_that_are_to_be_brought_come_by_themselves_and_most_others_do_not(t
 
 
 def test_of_images_that_are_no_file_nothing_is_brought() -> None:
-    packed.bring(np.zeros((4, 2, 2, 3), np.uint8), np.arange(4, dtype=np.int32))
+    packed.prefetch(np.zeros((4, 2, 2, 3), np.uint8), np.arange(4, dtype=np.int32))
