@@ -6,9 +6,11 @@ import re
 import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measuring import Run, ratio, run, spread
 from stages import parameters
+from stages.experiments import recipes
 
 # What verify is measured against: the least that a program does which decodes every image.
 DECODE = """
@@ -53,11 +55,11 @@ def verifying(clone: Path, rounds: int) -> list[str]:
 def repeating(clone: Path, rounds: int) -> list[str]:
     run(["dvc", "checkout", "--quiet", "--force"], clone)
     idle = [run(["dvc", "repro"], clone).seconds for _ in range(rounds)]
-    tested = [repro_with(clone, "confused_pairs", pairs) for pairs in range(4, 4 + rounds)]
-    repro_with(clone, "epochs", 1)
-    repro_with(clone, "epochs", parameters.load().train.epochs)
-    both = (1, parameters.load().train.epochs) * rounds
-    set_back = [repro_with(clone, "epochs", epochs) for epochs in both[:rounds]]
+    tested = [repro_with(clone, {"test": {"confused_pairs": pairs}}) for pairs in range(4, 4 + rounds)]
+    both = [{"train": {"epochs": epochs}} for epochs in (1, parameters.load().train.epochs)]
+    for changes in both:
+        repro_with(clone, changes)
+    set_back = [repro_with(clone, changes) for changes in (both * rounds)[:rounds]]
     run(["git", "checkout", "--quiet", "."], clone)
     run(["dvc", "checkout", "--quiet", "--force"], clone)
     print("bench: dvc repro measured", flush=True)
@@ -68,10 +70,10 @@ def repeating(clone: Path, rounds: int) -> list[str]:
     ]
 
 
-def repro_with(clone: Path, key: str, value: int) -> float:
-    """The seconds that ``dvc repro`` takes with another value of a parameter, whose name occurs once."""
+def repro_with(clone: Path, changes: dict[str, Any]) -> float:
+    """The seconds that ``dvc repro`` takes with other values of parameters, by section."""
     file = clone / "params.yaml"
-    file.write_text(re.sub(rf"\b{key}: \d+", f"{key}: {value}", file.read_text()))
+    file.write_text(recipes.applied(changes, file.read_text(), "the benchmark"))
     return run(["dvc", "repro"], clone).seconds
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 import zipfile
@@ -16,6 +15,7 @@ from PIL import Image
 
 from benchmarks.measuring import run
 from stages import parameters
+from stages.experiments import recipes
 
 COUNTS = (10_000, 60_000, 600_000)
 NOISE = 8  # levels of 255 at most, which leaves a copy a near duplicate
@@ -37,9 +37,9 @@ def measure(clone: Path) -> list[str]:
         root.mkdir()
         with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
             list(pool.map(grow, *zip(*((original, root, name, images_per_folder) for name in names), strict=True)))
-        text = as_it_was.replace(f"root: {dataset.root}", "root: data/grown")
-        text = re.sub(r"images_per_folder: \d+", f"images_per_folder: {images_per_folder}", text)
-        parameters_file.write_text(re.sub(r"epochs: \d+", "epochs: 1", text))
+        grown = {"root": "data/grown", "images_per_folder": images_per_folder}
+        changes = {"dataset": grown, "train": {"epochs": 1}}
+        parameters_file.write_text(recipes.applied(changes, as_it_was, "the benchmark"))
         verified, trained = (run([sys.executable, "-m", f"stages.{stage}"], clone) for stage in ("verify", "train"))
         rows.append(
             f"| {count:,} | {verified.seconds:.1f} | {verified.memory:.0f} "

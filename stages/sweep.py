@@ -24,76 +24,81 @@ from stages.experiments.spec import Planned, Spec
 
 def sweep(path: Path, scheduler: str | None = None) -> None:
     wanted = spec.load(path)
-    here = runs.here()
-    source = here if scheduler is None else runs.shared(here)
+    local = runs.here()
+    shared = local if scheduler is None else runs.shared(local)
     parameters.check()
     defaults = PATH.read_text("utf-8")
-    planned = spec.plan(wanted, defaults, here, str(path))
-    there = runs.found(here.commit)
+    planned = spec.plan(wanted, defaults, local, str(path))
+    existing = runs.found(local.commit)
     # By checksum, as two settings may come to the same run.
-    distinct = {runs.checksum(one.run.name): one.run for one in planned}
-    missing = [run for checksum, run in distinct.items() if checksum not in there]
+    distinct = {runs.checksum(each.run.name): each.run for each in planned}
+    missing = [run for checksum, run in distinct.items() if checksum not in existing]
     print(f"sweep: {len(distinct)} runs, {len(distinct) - len(missing)} already done", flush=True)
-    failed = _perform(missing, wanted, here, source, defaults, scheduler) if missing else {}
-    _report(path, wanted, planned, here)
+    failed = _perform(missing, wanted, local, shared, defaults, scheduler) if missing else {}
+    _report(path, wanted, planned, local)
     if failed:
         raise UserError(f"failed, so missing from the table: {', '.join(failed)}")
 
 
 def _perform(
-    missing: list[Run], wanted: Spec, here: Source, source: Source, defaults: str, scheduler: str | None
+    missing: list[Run], wanted: Spec, local: Source, shared: Source, defaults: str, scheduler: str | None
 ) -> dict[str, str]:
-    """Make the runs; the names of those that failed, and why."""
+    """Make the runs; the names of those that failed, and why.
+
+    Args:
+        local: the project as processes of this machine reach it.
+        shared: as the workers reach it.
+    """
     from stages.experiments import cluster  # here, since the table of what is there needs no cluster
 
     seconds = None if wanted.minutes is None else 60 * wanted.minutes
-    todo, preparations = preparation.prepared(missing, defaults, here)
+    todo, preparations = preparation.prepared(missing, defaults, local)
     with ExitStack() as stack:
-        others = None if scheduler is None else stack.enter_context(cluster.on_scheduler(scheduler))
+        workers = None if scheduler is None else stack.enter_context(cluster.on_scheduler(scheduler))
         client, folder = stack.enter_context(cluster.on_this_machine(wanted.cores, wanted.memory))
-        print(f"sweep: what runs where is shown at {(others or client).dashboard_link}", flush=True)
+        print(f"sweep: what runs where is shown at {(workers or client).dashboard_link}", flush=True)
         refused = _prepare(
-            preparations, here, lambda some: cluster.perform_all(client, folder, some, here, wanted.cores, None)
+            preparations, local, lambda batch: cluster.perform_all(client, folder, batch, local, wanted.cores, None)
         )
         failed = {run.name: refused[run.prepared] for run in todo if run.prepared in refused}
         todo = [run for run in todo if run.name not in failed]
-        if others is None:
-            return failed | cluster.perform_all(client, folder, todo, here, wanted.cores, seconds)
+        if workers is None:
+            return failed | cluster.perform_all(client, folder, todo, local, wanted.cores, seconds)
         for run in preparations:
             if run.name not in refused:
                 runs.publish(run)
-        failed |= cluster.perform_all(others, None, todo, source, wanted.cores, seconds)
-        runs.bring(here)
+        failed |= cluster.perform_all(workers, None, todo, shared, wanted.cores, seconds)
+        runs.bring(local)
         return failed
 
 
-def _prepare(preparations: list[Run], here: Source, perform: Callable[[list[Run]], dict[str, str]]) -> dict[str, str]:
+def _prepare(preparations: list[Run], local: Source, perform: Callable[[list[Run]], dict[str, str]]) -> dict[str, str]:
     """Make the verified datasets that are missing; the names of those that could not be made, and why."""
-    there = runs.found(here.commit)
-    missing = [run for run in preparations if runs.checksum(run.name) not in there]
+    existing = runs.found(local.commit)
+    missing = [run for run in preparations if runs.checksum(run.name) not in existing]
     refused: dict[str, str] = {}
     at_once = 1  # until one is made: it brings the images for all, and processes that bring them disturb each other
     while missing:
-        some, missing = missing[:at_once], missing[at_once:]
-        failures = perform(some)
+        batch, missing = missing[:at_once], missing[at_once:]
+        failures = perform(batch)
         refused |= failures
         if not failures:
             at_once = len(missing)
     return refused
 
 
-def _report(path: Path, wanted: Spec, planned: list[Planned], source: Source) -> None:
-    there = runs.found(source.commit)
-    settings = list(dict.fromkeys(one.setting for one in planned))
+def _report(path: Path, wanted: Spec, planned: list[Planned], local: Source) -> None:
+    existing = runs.found(local.commit)
+    settings = list(dict.fromkeys(each.setting for each in planned))
     tables: list[table.Table] = []
     notes = []
     for metric in wanted.metrics:
         values: dict[str, dict[str, float]] = {setting: {} for setting in settings}
         without = []
-        for one in planned:
-            if name := there.get(runs.checksum(one.run.name)):
+        for each in planned:
+            if name := existing.get(runs.checksum(each.run.name)):
                 try:
-                    values[one.setting][one.repetition] = runs.metric(name, source, metric)
+                    values[each.setting][each.repetition] = runs.metric(name, local, metric)
                 except UserError:  # a run without a drop of the learning rate has no first drop
                     without.append(name)
         if without:

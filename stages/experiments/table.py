@@ -176,6 +176,7 @@ def _lines(one: Table) -> list[str]:
 
 def _rows(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     """A table of Markdown whose columns line up on a terminal too."""
+    rows = [tuple(" ".join(cell.split()).replace("|", "\\|") for cell in row) for row in rows]
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     cells = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [header, *rows]]
     rule = "|".join("-" * (width + 2) for width in widths)

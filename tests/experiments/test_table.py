@@ -25,6 +25,11 @@ def test_a_setting_has_mean_deviation_interval_and_range() -> None:
     assert summary.interval == pytest.approx((expected.low, expected.high))
 
 
+def test_a_setting_whose_name_holds_what_markdown_reads_is_one_cell() -> None:
+    text = markdown([table("test.accuracy", {"a|b\nc": FIRST})])
+    assert "| a\\|b c " in text
+
+
 def test_equal_values_have_a_deviation_of_0() -> None:
     (summary,) = table("test.accuracy", {"a": dict.fromkeys("123", 0.7)}).summaries
     assert summary.deviation == 0
