@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,20 +15,29 @@ from stages.model.settings import Train
 from stages.model.validation import at_least_two, loss_and_correct
 from stages.model.workers import Workers
 
-# Images, uint8; labels, int32; what is drawn for each image, int32; where in these each part of each batch begins and
-# ends, int32, shape (batches, parts + 1), of the parts that this worker computes; and of each batch the size, int32,
-# and the learning rate, float32, to the summed loss and correct guesses of all parts.
-Steps = Callable[
-    [
-        NDArray[np.uint8],
-        NDArray[np.int32],
-        NDArray[np.int32],
-        NDArray[np.int32],
-        NDArray[np.int32],
-        NDArray[np.float32],
-    ],
-    tf.Tensor,
-]
+
+class Batches(NamedTuple):
+    """Several batches to train on, one after the other: the images of the parts that this worker computes.
+
+    Attributes:
+        images: uint8, shape (n, size, size, 3).
+        labels: int32, shape (n,).
+        drawn: int32, shape (n, columns): what is drawn for each image; see :func:`augmentation.draw`.
+        cuts: int32, shape (batches, parts + 1): the rows in which each part of each batch begins and ends.
+        sizes: int32, shape (batches,): how many images each batch has, with those of all workers.
+        learning_rates: float32, shape (batches,).
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    drawn: NDArray[np.int32]
+    cuts: NDArray[np.int32]
+    sizes: NDArray[np.int32]
+    learning_rates: NDArray[np.float32]
+
+
+# To the summed loss and the number of correct guesses, float32, shape (2,), of all parts of all workers.
+Steps = Callable[[Batches], tf.Tensor]
 
 
 def build(
@@ -38,10 +48,10 @@ def build(
     parts: int,
     workers: Workers,
 ) -> Steps:
-    """A function that takes an optimizer's step for each of many batches.
+    """A function that takes an optimizer's step for each of several batches.
 
-    Many batches are one call of TensorFlow: the loop is then bound by the network's arithmetic and not by Python or an
-    input queue.
+    Several batches are one call of TensorFlow: the loop is then bound by the network's arithmetic and not by Python or
+    an input queue.
 
     Each batch is cut into ``parts``, as over the replicas of data-parallel training. A part is one core's work from its
     images to its gradients, so cores don't wait for each other at the end of every operation. The parts' gradients are
@@ -125,7 +135,7 @@ def build(
             sums += batch_sums
         return sums
 
-    return steps
+    return lambda batches: steps(*batches)
 
 
 def _after_parts(state: tf.Tensor, parts: int) -> tf.Tensor:

@@ -21,7 +21,7 @@ from stages.model.history import Epoch, Training
 from stages.model.resume import ResumePoint, fingerprint
 from stages.model.settings import Model, Train
 from stages.model.state import TrainingState
-from stages.model.steps import Steps
+from stages.model.steps import Batches, Steps
 from stages.model.validation import evaluation
 from stages.splits import packed
 from stages.splits.packed import Split
@@ -143,7 +143,7 @@ def _run_epoch(
             packed.prefetch(split.images, shares[following][0])  # while TensorFlow works on these
         sizes = np.diff(order.bounds)[batches]
         learning_rates = np.array(rates[batches], np.float32)
-        sums += take_steps(images, split.labels[rows], drawn[rows], cuts, sizes, learning_rates).numpy()
+        sums += take_steps(Batches(images, split.labels[rows], drawn[rows], cuts, sizes, learning_rates)).numpy()
         packed.drop_pages(split.images)
         on_images(int(sizes.sum()))
     loss, accuracy = sums / len(order.rows)
