@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import dvc.api  # type: ignore[import-untyped]
 import numpy as np
+from dvc.exceptions import PathMissingError  # type: ignore[import-untyped]
 
 from stages.common import parameter_file, repository
 from stages.common.console import UserError, run_stage
@@ -113,8 +114,8 @@ def _text(path: str, name: str) -> str:
         return str(dvc.api.read(repository.folder() + path, rev=name, encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise UserError(f"{path} of {name} is no text in UTF-8: {error}") from None
-    except Exception as error:  # DVC's, those of the libraries by which it reads Git, or none of both for a tree
-        advice = None if isinstance(error, FileNotFoundError) else repository.shortcoming()
+    except Exception as error:  # of DVC, of the libraries by which it reads Git, or for a tree of neither
+        advice = None if isinstance(error, (FileNotFoundError, PathMissingError)) else repository.shortcoming()
         advice = advice or "give `workspace`, a Git revision or an experiment, with the files of a `dvc repro` in it"
         raise UserError(f"cannot read {path} of {name}: {error}; {advice}") from None
 

@@ -23,6 +23,7 @@ from stages.cifar10.sources import SOURCES, VARIABLE, Source, find_archive, read
 from stages.common import parameter_file
 from stages.common.console import UserError, progress, run_stage
 from stages.common.files import atomic_folder, write_text
+from stages.common.locks import one_stage_at_a_time
 from stages.common.parameter_file import Excerpt
 
 FOLDER = Path("data/cifar10")
@@ -76,4 +77,4 @@ def _named_archive(name: str) -> tuple[Path, str]:
 
 
 if __name__ == "__main__":
-    run_stage("fetch", fetch)
+    run_stage("fetch", one_stage_at_a_time()(fetch))

@@ -7,13 +7,17 @@ its own beside DVC's cache. So no file of the user's changes, and nothing that t
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from stages import parameters
 from stages.common.console import UserError, run_stage
+from stages.common.locks import locked
 from stages.common.parameter_file import PATH
 from stages.common.rounding import percent
 from stages.experiments import recipes, runs
 from stages.experiments.perform import FailedError, perform_in
+
+WAITS = "recipe: another process runs this recipe; waiting for it"
 
 
 def recipe(name: str) -> None:
@@ -21,13 +25,14 @@ def recipe(name: str) -> None:
     source = runs.here()
     parameters.check()
     run = runs.named(name, recipes.applied(changes, PATH.read_text("utf-8"), f"recipes/{name}.yaml"), source)
-    found = runs.found(source.commit).get(runs.checksum(run.name))
-    if found is None:
-        with runs.workplace() as folder:
-            try:
-                perform_in(folder, run, source)
-            except FailedError as error:
-                raise UserError(f"{error}; what it printed stands above, and nothing was kept") from None
+    with locked(Path(f".dvc/tmp/recipe-{name}.lock"), lambda _: print(WAITS, flush=True)):
+        found = runs.found(source.commit).get(runs.checksum(run.name))
+        if found is None:
+            with runs.workplace() as folder:
+                try:
+                    perform_in(folder, run, source)
+                except FailedError as error:
+                    raise UserError(f"{error}; what it printed stands above, and nothing was kept") from None
     accuracy = percent(runs.metric(found or run.name, source, "test.accuracy"))
     done = "has already run" if found else "is done"
     print(f"recipe: {found or run.name} {done}; test accuracy {accuracy}")

@@ -16,6 +16,7 @@ from stages import parameters
 from stages.common import parameter_file
 from stages.common.console import run_stage
 from stages.common.files import all_or_none, write_text, written_by
+from stages.common.locks import one_stage_at_a_time
 from stages.common.parameter_file import Excerpt
 from stages.dataset import metrics, near_pairs
 from stages.evaluation import calibration, findings, mistakes, results
@@ -69,4 +70,4 @@ def _picture(path: str, stage: str) -> bytes:
 
 
 if __name__ == "__main__":
-    run_stage("report", report)
+    run_stage("report", one_stage_at_a_time()(report))

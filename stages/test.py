@@ -11,6 +11,7 @@ from stages import parameters
 from stages.common import parameter_file
 from stages.common.console import run_stage
 from stages.common.files import all_or_none, write_figure, write_json_rows, write_text
+from stages.common.locks import one_stage_at_a_time
 from stages.common.parameter_file import Excerpt
 from stages.common.rounding import number, percent
 from stages.evaluation import calibration, figures, findings, intervals, mistakes, predictions, results, scores
@@ -64,4 +65,4 @@ def test() -> None:
 
 
 if __name__ == "__main__":
-    run_stage("test", test)
+    run_stage("test", one_stage_at_a_time()(test))

@@ -16,10 +16,11 @@ from stages import parameters
 from stages.common import interrupts, parameter_file
 from stages.common.console import UserError, progress, run_stage
 from stages.common.files import all_or_none
+from stages.common.locks import one_stage_at_a_time
 from stages.common.parameter_file import Excerpt
-from stages.model import history, resume, summary, training, validation_probabilities
+from stages.model import history, summary, training, validation_probabilities
 from stages.model.backend import keras
-from stages.model.cluster import Cluster, from_tf_config
+from stages.model.cluster import from_tf_config
 from stages.model.prediction import predict_probabilities
 from stages.model.saved import load_model, save_model
 from stages.model.settings import Model, Seed, Train
@@ -43,11 +44,6 @@ def train() -> None:
     cluster = from_tf_config(os.environ)
     if cluster and cluster.index:
         raise UserError(f"this is {cluster.name(cluster.index)}, by TF_CONFIG; run `python -m stages.worker` here")
-    with resume.reserved(RESUME_POINT):
-        _train(settings, cluster)
-
-
-def _train(settings: Settings, cluster: Cluster | None) -> None:
     train_split, validation_split = splits()
     images = len(train_split.images)
 
@@ -104,4 +100,4 @@ def splits() -> tuple[Split, Split]:
 
 
 if __name__ == "__main__":
-    run_stage("train", train)
+    run_stage("train", one_stage_at_a_time()(train))

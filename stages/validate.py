@@ -21,6 +21,7 @@ from stages import parameters
 from stages.common import parameter_file
 from stages.common.console import run_stage
 from stages.common.files import all_or_none, write_figure, write_json, write_text
+from stages.common.locks import one_stage_at_a_time
 from stages.common.parameter_file import Excerpt
 from stages.common.rounding import number, percent
 from stages.evaluation import figures, findings, predictions, scores
@@ -58,4 +59,4 @@ def validate() -> None:
 
 
 if __name__ == "__main__":
-    run_stage("validate", validate)
+    run_stage("validate", one_stage_at_a_time()(validate))

@@ -28,6 +28,7 @@ from stages import parameters
 from stages.common import parameter_file
 from stages.common.console import UserError, progress, run_stage
 from stages.common.files import all_or_none, write_csv, write_figure
+from stages.common.locks import one_stage_at_a_time
 from stages.common.parameter_file import Excerpt
 from stages.dataset import checks, metrics, near_pairs
 from stages.dataset.checks import Issue, Outcome
@@ -221,4 +222,4 @@ def _warnings(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 
 if __name__ == "__main__":
-    run_stage("verify", verify)
+    run_stage("verify", one_stage_at_a_time()(verify))

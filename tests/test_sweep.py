@@ -119,13 +119,25 @@ def hook(path: Path, script: str) -> None:
     path.chmod(0o755)
 
 
-def test_the_same_run_made_twice_at_once_ends_well_in_both(project: StubProject) -> None:
+def test_the_same_run_made_by_two_sweeps_at_once_ends_well_in_both(project: StubProject) -> None:
     hook(project.folder / ".git/hooks/pre-receive", "sleep 2")  # so that both begin to push before either has ended
-    processes = [project.start("stages.recipe", "two") for _ in range(2)]
+    for name in ("one", "other"):
+        project.write(f"sweeps/{name}.yaml", "recipes: [two]\nseeds: [1]")
+    project.commit()
+    processes = [project.start("stages.sweep", f"sweeps/{name}.yaml") for name in ("one", "other")]
     for process in processes:
         printed = process.communicate()[0]
         assert process.returncode == 0, printed
-    assert project.experiments() == ["two"]
+    assert project.experiments() == ["dataset", "two-seed1"]
+
+
+def test_of_two_processes_that_run_a_recipe_the_second_waits_and_runs_nothing(project: StubProject) -> None:
+    processes = [project.start("stages.recipe", "two", STUB_SECONDS="3") for _ in range(2)]
+    printed = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed
+    (second,) = (text for text in printed if "recipe: another process runs this recipe; waiting for it" in text)
+    assert "has already run" in second
+    assert project.logged("test") == ["1 2"]
 
 
 def test_hooks_that_the_user_has_for_all_repositories_are_not_those_of_a_clone(

@@ -68,19 +68,27 @@ def epochs_on_disk(folder: Path) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_second_training_in_one_folder_is_refused_and_the_first_goes_on(folder: Path) -> None:
+def test_while_a_training_runs_no_other_stage_does_and_it_goes_on(folder: Path) -> None:
     """Such as one that was left by a ``dvc repro`` that was killed alone."""
+    (folder / ".dvc").mkdir()
     command = [sys.executable, "-m", "stages.train"]
     with subprocess.Popen(command, cwd=folder, env=environment(), text=True, stdout=subprocess.PIPE) as first:
         assert first.stdout is not None
         while "epoch  1:" not in first.stdout.readline():
             assert first.poll() is None
-        second = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
-        assert second.returncode == 1
-        assert second.stderr == (
-            f"train: another training runs in this folder, process {first.pid}; wait for it, or end it by "
-            f"`kill {first.pid}`\n"
-        )
+        for stage in ("train", "verify"):
+            second = subprocess.run(
+                [sys.executable, "-m", f"stages.{stage}"],
+                cwd=folder,
+                env=environment(),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert second.returncode == 1
+            assert second.stderr == (
+                f"{stage}: another stage still runs in this folder; wait for it, or end it by `kill {first.pid}`\n"
+            )
         assert first.poll() is None
         first.kill()
     assert "goes on after epoch" in interrupted_after("parameters, 20 images", folder)[0]
@@ -95,7 +103,8 @@ def test_without_room_for_temporary_files_a_training_says_so_in_a_line(folder: P
     done = subprocess.run(
         [sys.executable, "-m", "stages.train"],
         cwd=folder,
-        env=environment(TMPDIR=str(tmp_path)),
+        # Or Python would keep cut-off files of modules that it compiles.
+        env=environment(TMPDIR=str(tmp_path), PYTHONDONTWRITEBYTECODE="1"),
         capture_output=True,
         text=True,
         check=False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import sys
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from stages.cifar10 import npm_package, official_archive
 from stages.cifar10.contents import Batch, Contents, checksum
 from stages.cifar10.downloads import Remote, download, sha256_of
 from stages.common.console import UserError
+from stages.common.locks import locked
 
 VARIABLE = "CIFAR10_ARCHIVE"  # the environment variable that names an archive the user already has
 OFFICIAL = Remote(
@@ -127,14 +127,10 @@ def _is_kept(archive: Path, sha256: str) -> bool:
 
 @contextmanager
 def _one_at_a_time(cache: Path) -> Iterator[None]:
-    """Lock the cache: of two runs at once the second waits, and then finds what the first has fetched."""
+    """Lock the cache: of two runs at once the second waits, and then finds what the first has fetched.
+
+    Where there are no locks, the checksums notice what two runs spoil.
+    """
     cache.mkdir(parents=True, exist_ok=True)
-    with open(cache / "lock", "wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("another run is fetching CIFAR-10; waiting for it", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:
-            pass  # a file system without locks; the checksums would notice what two runs spoil
+    with locked(cache / "lock", lambda _: print("another run is fetching CIFAR-10; waiting for it", flush=True)):
         yield

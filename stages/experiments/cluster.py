@@ -68,7 +68,7 @@ def on_scheduler(address: str) -> Iterator[Client]:
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it says of a lost scheduler is said here
     try:
         asyncio.run(_answer(address))
-    except asyncio.TimeoutError:
+    except (asyncio.TimeoutError, MemoryError):  # of silence, or of an answer that Dask takes for the length of another
         raise UserError(
             f"no scheduler of Dask answers at {address}, where something else listens, such as its dashboard"
         ) from None

@@ -159,7 +159,7 @@ def perform_in(
     try:
         command(["git", "push", "--quiet", "--force", "origin", f"{ref}:{ref}"], project, output)
     except FailedError:
-        if not _is_there(source.git, ref):  # by another process, just now
+        if not _is_there(source.git, ref):  # which another process has just brought
             raise
 
 

@@ -6,14 +6,10 @@ the stage's outs, which DVC deletes before a stage runs, and is removed when the
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
-import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.common.console import UserError
 from stages.common.files import atomic_file
 from stages.common.parameter_file import Section
 from stages.model.backend import keras, tf
@@ -32,33 +27,6 @@ from stages.splits import packed
 from stages.splits.packed import Split
 
 CODE = ("__init__.py", "train.py", "common", "model", "splits")  # in stages/: what dvc.yaml names as train's own
-
-
-@contextmanager
-def reserved(path: Path) -> Iterator[None]:
-    """Let no other process keep its training in ``path`` during the block.
-
-    One may be left by a ``dvc repro`` that was killed alone: it would replace the results of a later one by its own.
-
-    Raises:
-        UserError: another process does so.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_suffix(".lock"), "a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given up when the process ends, however it does
-        except BlockingIOError:
-            lock.seek(0)
-            other = lock.read()
-            raise UserError(
-                f"another training runs in this folder, process {other}; wait for it, or end it by `kill {other}`"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
 
 
 class Fingerprint(NamedTuple):

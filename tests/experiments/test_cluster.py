@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import socket
+import socketserver
+import threading
 from pathlib import Path
 
 import joblib
@@ -28,15 +29,23 @@ def test_so_many_runs_are_made_side_by_side_as_cores_and_memory_allow(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["tcp", "tls"])
-def test_where_something_else_than_a_scheduler_listens_a_sweep_does_not_wait_for_ever(
-    monkeypatch: pytest.MonkeyPatch, scheme: str
+@pytest.mark.parametrize(("scheme", "banner"), [("tcp", b""), ("tls", b""), ("tcp", b"SSH-2.0-OpenSSH_9.2\r\n")])
+def test_where_something_else_than_a_scheduler_listens_a_sweep_says_so(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, banner: bytes
 ) -> None:
     from stages.experiments import cluster
 
+    class Server(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(banner)
+            self.request.recv(1_000_000)
+
     monkeypatch.setattr(cluster, "SECONDS_TO_CONNECT", 2.0)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Server) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"{scheme}://127.0.0.1:{server.server_address[1]}"
         refused = pytest.raises(UserError, match=f"^no scheduler of Dask answers at {address}")
         with refused, cluster.on_scheduler(address):
             pass
+        server.shutdown()

@@ -104,7 +104,7 @@ def test_the_fingerprint_is_of_the_code_that_dvc_names_as_that_of_train() -> Non
 
 @pytest.mark.parametrize("file", ["__init__.py", "train.py", "model/steps.py", "common/files.py"])
 def test_a_training_does_not_go_on_after_a_change_of_its_code(file: str, tmp_path: Path) -> None:
-    shutil.copytree("stages", tmp_path / "stages")
+    shutil.copytree("stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
     program = "from stages.model.resume import fingerprint; print(fingerprint(1, [], []).code)"
     codes = set()
     for text in ("", "", "# a line"):
