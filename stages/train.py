@@ -75,6 +75,9 @@ def train() -> None:
             cluster=cluster,
         )
 
+    # DVC notes the parameters that it finds when the stage ends.
+    if parameter_file.load(Settings) != settings:
+        raise UserError("params.yaml was changed meanwhile, so its values are not this model's; run `dvc repro` again")
     with all_or_none() as place:
         model_file = place("models/model.keras")
         save_model(model_file, trained.network, train_split.classes, train_split.depth, train_split.resize)

@@ -95,6 +95,25 @@ def test_while_a_training_runs_no_other_stage_does_and_it_goes_on(folder: Path) 
 
 
 @pytest.mark.slow
+def test_a_model_is_not_written_beside_parameters_that_were_changed_while_it_was_trained(folder: Path) -> None:
+    project = Project(folder)
+    project.set({"train.epochs": 300})
+    command = [sys.executable, "-m", "stages.train"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=folder, env=environment(), text=True, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        while "epoch  1:" not in process.stdout.readline():
+            assert process.poll() is None
+        project.set({"train.learning_rate": 0.02})
+        _, errors = process.communicate()
+    assert process.returncode == 1
+    assert errors == (
+        "train: params.yaml was changed meanwhile, so its values are not this model's; run `dvc repro` again\n"
+    )
+    assert not (folder / "models").exists()
+
+
+@pytest.mark.slow
 def test_without_room_for_temporary_files_a_training_says_so_in_a_line(folder: Path, tmp_path: Path) -> None:
     def limit_file_size() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
